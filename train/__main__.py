@@ -1,0 +1,31 @@
+"""`python -m train COMMAND`: each command is a module of this package with `add_arguments(parser)` and `run(args)`."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+# The flat files of handler/ are imported by bare name, exactly as TorchServe's worker imports them from the archive.
+sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
+
+COMMANDS = {
+    "fit": "train LeNet on MNIST and save its weights",
+    "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
+    "pack": "make model_store/mnist.mar from the weights and handler/",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m train", description="Train, measure and pack LeNet for MNIST.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = sys.argv[1:2]
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if wanted == [name]:  # only the wanted command is imported: packing needs neither torchvision nor matplotlib
+            importlib.import_module(f"train.{name}").add_arguments(command)
+    args = parser.parse_args()
+    return importlib.import_module(f"train.{args.command}").run(args) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
