@@ -1,0 +1,110 @@
+"""Pictures -> the same digits as other hands, pens and cameras would have given them.
+
+uint8 [n, 28, 28] -> one smooth warp (affine + elastic) -> stroke width -> ink, blur, noise -> uint8 [n, 28, 28]
+
+Elastic distortion: P. Y. Simard, D. Steinkraus, J. C. Platt: Best Practices for Convolutional Neural Networks Applied to
+Visual Document Analysis, ICDAR 2003. Here the displacement is drawn on a coarse grid and interpolated, so that affine and
+elastic distortion are one `grid_sample`, which is the whole cost.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from digit import SIDE
+from torch import Generator, Tensor
+
+CHUNK = 500  # pictures at a time: what is in work stays in the cache
+COARSE = 6  # nodes of the elastic displacement along each side
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How far a picture may be distorted; every range is sampled uniformly unless said otherwise.
+
+    Angles in radians, lengths in pixels, shares of pictures in [0, 1], grey values in [0, 1].
+    """
+
+    rotation: float = 0.25
+    scale: float = 0.15  # each axis by its own factor in 1 +- scale
+    shear: float = 0.2
+    shift: float = 2.0
+    elastic: float = 0.8  # standard deviation of the displacement at the coarse nodes
+    thicken: float = 0.15  # share of pictures whose stroke grows ...
+    thin: float = 0.15  # ... or shrinks, by up to a pixel to each side
+    soften: float = 0.15  # share of pictures that are blurred
+    noise: float = 0.15  # share of pictures with Gaussian noise ...
+    noise_level: float = 0.15  # ... of a standard deviation up to this
+
+
+PLAIN = Distortion(0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def augment(pictures: Tensor, distortion: Distortion, generator: Generator) -> Tensor:
+    """Distorted copies, uint8 [n, 28, 28], of pictures, uint8 [n, 28, 28]."""
+    return torch.cat([_augment(chunk, distortion, generator) for chunk in pictures.split(CHUNK)])
+
+
+def _augment(pictures: Tensor, how: Distortion, generator: Generator) -> Tensor:
+    ink = pictures[:, None].float() / 255
+    ink = F.grid_sample(ink, warp(len(ink), how, generator), align_corners=False)
+    for share, change in ((how.thicken, thicken), (how.thin, thin), (how.soften, soften)):
+        if share:
+            ink = where(share, ink, change, generator)
+    if how.noise:
+        ink = where(how.noise, ink, lambda x, g: add_noise(x, how.noise_level, g), generator)
+    return (ink[:, 0].clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
+    """Sampling grids, float32 [n, 28, 28, 2] in the units of `grid_sample`, where the picture is [-1, 1] wide."""
+
+    def uniform(reach: float) -> Tensor:
+        return (torch.rand(n, generator=generator) * 2 - 1) * reach
+
+    angle, shear = uniform(how.rotation), uniform(how.shear)
+    wide, high = 1 + uniform(how.scale), 1 + uniform(how.scale)
+    pixel = 2 / SIDE
+    across = torch.stack([wide * angle.cos(), shear - angle.sin(), uniform(how.shift) * pixel], 1)
+    down = torch.stack([angle.sin(), high * angle.cos(), uniform(how.shift) * pixel], 1)
+    grid = F.affine_grid(torch.stack([across, down], 1), [n, 1, SIDE, SIDE], align_corners=False)
+    if how.elastic:
+        nodes = torch.randn(n, COARSE, COARSE, 2, generator=generator) * (how.elastic * pixel)
+        grid = grid + torch.einsum("yi,xj,nijc->nyxc", _SPLINE, _SPLINE, nodes)
+    return grid
+
+
+def where(share: float, ink: Tensor, change, generator: Generator) -> Tensor:
+    """`change` a random share of the pictures: ink, float32 [n, 1, 28, 28]."""
+    chosen = torch.rand(len(ink), generator=generator) < share
+    ink[chosen] = change(ink[chosen], generator)
+    return ink
+
+
+def thicken(ink: Tensor, generator: Generator) -> Tensor:
+    return ink.lerp(F.max_pool2d(ink, 3, 1, 1), _strength(ink, generator))
+
+
+def thin(ink: Tensor, generator: Generator) -> Tensor:
+    return ink.lerp(-F.max_pool2d(-ink, 3, 1, 1), 0.7 * _strength(ink, generator))  # more would break thin strokes
+
+
+def soften(ink: Tensor, generator: Generator) -> Tensor:
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    return ink.lerp(F.conv2d(ink, torch.outer(kernel, kernel)[None, None], padding=1), _strength(ink, generator))
+
+
+def add_noise(ink: Tensor, level: float, generator: Generator) -> Tensor:
+    return ink + level * _strength(ink, generator) * torch.randn(ink.shape, generator=generator)
+
+
+def _strength(ink: Tensor, generator: Generator) -> Tensor:
+    return torch.rand(len(ink), 1, 1, 1, generator=generator)
+
+
+def _cubic(side: int, nodes: int) -> Tensor:
+    """Weights [side, nodes] of the cubic interpolation from nodes to pixels along one axis."""
+    return F.interpolate(torch.eye(nodes)[None, None], (side, nodes), mode="bicubic", align_corners=True)[0, 0]
+
+
+_SPLINE = _cubic(SIDE, COARSE)
