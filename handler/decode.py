@@ -1,0 +1,225 @@
+"""Bytes as uploaded -> pixels: uint8 [h, w] grey, [h, w, 3] RGB or [h, w, 4] RGBA, side at most about MAX_SIDE.
+
+format from the first bytes -> size from the header, against the limit -> OpenCV for plain PNG and JPEG, Pillow for the
+rest -> turned as EXIF says, reduced while large. Whatever a library raises becomes a PictureError:
+
+    PictureError            .status  .code  .message
+    ├── EmptyImage          400 empty_image
+    ├── ImageTooLarge       413 image_too_large
+    └── UndecodableImage    422 undecodable_image
+"""
+
+import os
+import warnings
+from io import BytesIO
+from struct import unpack_from
+from typing import ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 40_000_000  # default limit, of the header's width times height
+MAX_SIDE = 1000  # larger pictures are box-filtered by a whole factor: a digit needs no more than its 20 pixels
+MAX_SCANS = 32  # of a JPEG; encoders write about ten, and each costs a pass over the whole picture
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_SAY = "send a PNG, JPEG, WebP, GIF, BMP or TIFF picture"
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+
+cv2.setNumThreads(1)  # a worker owns one core; its neighbours need theirs
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is checked here, and is an error
+
+
+class PictureError(Exception):
+    """A picture that cannot be read; `message` is one public sentence that says what to do."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class EmptyImage(PictureError):
+    status = 400
+    code = "empty_image"
+
+
+class ImageTooLarge(PictureError):
+    status = 413
+    code = "image_too_large"
+
+
+class UndecodableImage(PictureError):
+    status = 422
+    code = "undecodable_image"
+
+
+class Decoded(NamedTuple):
+    """Pixels of a picture, and whether its format may have changed them slightly (JPEG, WebP)."""
+
+    pixels: np.ndarray
+    lossy: bool
+
+
+def max_pixels_from_environment() -> int:
+    """MAX_PIXELS as set in the environment, or the default. Raises ValueError naming the variable."""
+    value = os.environ.get("MAX_PIXELS", str(MAX_PIXELS))
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise ValueError(f"MAX_PIXELS must be a positive whole number, not {value!r}")
+    return int(value)
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Pixels of the first frame of an image file, upright.
+
+    Raises:
+        EmptyImage, ImageTooLarge, UndecodableImage: and nothing else, whatever the bytes.
+    """
+    try:
+        if data[:8] == _PNG:
+            return _png(data, max_pixels)
+        if data[:3] == _JPEG:
+            return _jpeg(data, max_pixels)
+        if not data:
+            raise EmptyImage(f"The image is empty: {_SAY}.")
+        return _other(data, max_pixels)
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(max_pixels) from error
+    except Exception as error:  # mutated files make the libraries raise nearly anything, MemoryError included
+        raise _undecodable() from error
+
+
+def _png(data: bytes, max_pixels: int) -> Decoded:
+    width, height, depth, colour = unpack_from("!IIBB", data, 16)
+    _check_size(width, height, max_pixels)
+    if b"IEND\xaeB`\x82" not in data[-4096:]:
+        raise _undecodable("truncated")
+    head = data[33 : data.find(b"IDAT", 33)]
+    plain = depth == 8 and colour in (0, 2) and not (b"tRNS" in head or b"acTL" in head or b"eXIf" in data)
+    if not plain:
+        return Decoded(_with_pillow(data, max_pixels), lossy=False)
+    return Decoded(_with_opencv(data, cv2.IMREAD_GRAYSCALE if colour == 0 else cv2.IMREAD_COLOR_RGB), lossy=False)
+
+
+def _jpeg(data: bytes, max_pixels: int) -> Decoded:
+    width, height, components = _jpeg_header(data)
+    _check_size(width, height, max_pixels)
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise _undecodable("a JPEG of too many scans")
+    if components not in (1, 3):  # CMYK: OpenCV does not know Adobe's inverted inks
+        return Decoded(_with_pillow(data, max_pixels), lossy=True)
+    scale = next((s for s in (8, 4, 2) if max(width, height) >= s * MAX_SIDE), 1)
+    return Decoded(_with_opencv(data, _JPEG_FLAGS[components, scale]), lossy=True)
+
+
+# The decoder's own reduction by 2, 4, 8 happens inside the inverse cosine transform and saves most of the work.
+_JPEG_FLAGS = {
+    (1, 1): cv2.IMREAD_GRAYSCALE,
+    (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    (1, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    (3, 1): cv2.IMREAD_COLOR,
+    (3, 2): cv2.IMREAD_REDUCED_COLOR_2,
+    (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
+    (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def _jpeg_header(data: bytes) -> tuple[int, int, int]:
+    """Width, height and components as the frame header (SOF) says."""
+    at = 2
+    while True:
+        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
+            at += 1
+        marker, length = unpack_from("!HH", data, at)
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width, components = unpack_from("!HHB", data, at + 5)
+            return width, height, components
+        if marker < 0xFFC0 or marker == 0xFFDA:
+            raise _undecodable()
+        at += 2 + length
+
+
+def _other(data: bytes, max_pixels: int) -> Decoded:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        raise UndecodableImage("HEIC and AVIF pictures are not read: save it as JPEG or PNG and send that.")
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    if webp:  # Pillow takes memory for the whole canvas on opening
+        _check_size(*_webp_size(data), max_pixels)
+    return Decoded(_with_pillow(data, max_pixels), lossy=webp)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _with_opencv(data: bytes, flag: int) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if pixels is None:
+        raise _undecodable()
+    if max(pixels.shape) > MAX_SIDE:
+        return _reduced(pixels)
+    return pixels
+
+
+def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        _check_size(*image.size, max_pixels)
+        if image.format == "TIFF":  # a tile may be larger than the picture, and is taken whole
+            _check_size(image.tag_v2.get(322, 1), image.tag_v2.get(323, 1), max_pixels)
+        image.draft(None, (MAX_SIDE, MAX_SIDE))
+        image.load()
+        _check_size(*image.size, max_pixels)
+        return _reduced(_pixels(ImageOps.exif_transpose(image)))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    if image.mode in ("1", "L") and "transparency" not in image.info:
+        return np.asarray(image.convert("L"))
+    if image.mode[0] in "IF":  # wide integers and floats have no fixed white: stretch what is there
+        wide = np.nan_to_num(_reduced(np.asarray(image)).astype(np.float64), posinf=0, neginf=0)
+        low, high = wide.min(), wide.max()
+        return ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    clear = image.has_transparency_data
+    return np.asarray(image.convert("RGBA" if clear else "RGB"))
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    """Box-filtered by the whole factor that brings the longest side near MAX_SIDE; an extreme strip keeps a pixel."""
+    height, width = pixels.shape[:2]
+    factor = max(height, width) // MAX_SIDE
+    if factor < 2:
+        return pixels
+    if pixels.dtype == np.int32:
+        pixels = pixels.astype(np.float32)
+    size = (max(width // factor, 1), max(height // factor, 1))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise _undecodable("without any pixels")
+    if width * height > max_pixels:
+        raise _too_large(max_pixels)
+
+
+def _too_large(max_pixels: int) -> ImageTooLarge:
+    return ImageTooLarge(f"The image has more than {max_pixels} pixels: send a smaller one.")
+
+
+def _undecodable(why: str = "") -> UndecodableImage:
+    return UndecodableImage(f"The image cannot be read{why and f' ({why})'}: {_SAY}.")

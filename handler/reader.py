@@ -1,0 +1,70 @@
+"""Images as uploaded -> pictures for the model.
+
+decode each -> those that are MNIST's already pass as they are -> the rest is canonicalized.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from canonical import as_mnist, canonicalize
+from decode import PictureError, decode, max_pixels_from_environment
+from digit import SIDE
+
+
+class Reading(NamedTuple):
+    """What reading an image brought up: `warnings`, short machine-readable strings."""
+
+    warnings: tuple[str, ...] = ()
+
+
+_PLAIN = Reading()
+
+
+def read(images: Sequence[bytes], max_pixels: int | None = None) -> tuple[np.ndarray, list[Reading | PictureError]]:
+    """Pictures, uint8 [m, 28, 28], of the m readable images in order; and for each image its Reading or its error."""
+    limit = max_pixels_from_environment() if max_pixels is None else max_pixels
+    outcomes: list[Reading | PictureError] = [_PLAIN] * len(images)
+    pictures = np.zeros((len(images), SIDE, SIDE), np.uint8)
+    lossy = np.zeros(len(images), bool)
+    waiting: dict[int, np.ndarray] = {}  # pixels of what is certainly no picture of MNIST's
+    for i, data in enumerate(images):
+        try:
+            pixels, lossy[i] = decode(data, limit)
+        except PictureError as error:
+            outcomes[i] = error
+            continue
+        if (grey := _small_grey(pixels)) is None:
+            waiting[i] = pixels
+        else:
+            pictures[i] = grey
+    settled, cleaned = as_mnist(pictures, lossy)
+    for i in np.flatnonzero(~settled):
+        if isinstance(outcomes[i], Reading):
+            outcomes[i] = _canonicalized(waiting.get(int(i), pictures[i]), cleaned[i])
+    readable = [isinstance(outcome, Reading) for outcome in outcomes]
+    return cleaned if all(readable) else cleaned[readable], outcomes
+
+
+def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | PictureError:
+    """Write the canonical picture of `pixels` into `picture`."""
+    try:
+        picture[:], warnings = canonicalize(pixels)
+    except Exception:  # a bug of ours must cost one picture, not its whole batch
+        logging.getLogger(__name__).exception("cannot canonicalize pixels of shape %s", pixels.shape)
+        return PictureError("The image could not be read because of an internal error.")
+    return Reading(warnings)
+
+
+def _small_grey(pixels: np.ndarray) -> np.ndarray | None:
+    """[28, 28] of pixels that are 28x28 and grey, be it in three equal channels or opaque; else None."""
+    if pixels.shape == (SIDE, SIDE):
+        return pixels
+    if pixels.shape[:2] != (SIDE, SIDE):
+        return None
+    first = pixels[:, :, 0]
+    same = (pixels[:, :, 1] == first).all() and (pixels[:, :, 2] == first).all()
+    opaque = pixels.shape[2] == 3 or (pixels[:, :, 3] == 255).all()
+    return first if same and opaque else None

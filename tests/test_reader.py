@@ -1,0 +1,48 @@
+"""Images to pictures: MNIST's own pass bit for bit, the rest is canonicalized, each error stays in its place."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from decode import EmptyImage, ImageTooLarge, UndecodableImage
+from reader import Reading, read
+
+ROOT = Path(__file__).parent.parent
+RAW = ROOT / "data" / "MNIST" / "raw"
+
+
+@pytest.fixture
+def digit() -> np.ndarray:
+    return cv2.imread(str(ROOT / "samples" / "7.png"), cv2.IMREAD_GRAYSCALE)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_every_mnist_picture_passes_bit_for_bit(part):
+    file = RAW / f"{part}-images-idx3-ubyte"
+    if not file.exists():
+        pytest.skip("MNIST is not downloaded")
+    mnist = np.fromfile(file, np.uint8)[16:].reshape(-1, 28, 28)
+    for start in range(0, len(mnist), 5000):
+        some = mnist[start : start + 5000]
+        pictures, outcomes = read([png(picture) for picture in some])
+        assert np.array_equal(pictures, some)
+        assert set(outcomes) == {Reading()}
+
+
+def test_an_error_stays_in_its_place(digit):
+    good = png(digit)
+    pictures, outcomes = read([good, b"", b"no picture", good, png(np.zeros((60, 60), np.uint8))], max_pixels=3000)
+    assert np.array_equal(pictures, [digit, digit])
+    assert [type(outcome) for outcome in outcomes] == [Reading, EmptyImage, UndecodableImage, Reading, ImageTooLarge]
+
+
+def test_nothing_to_read():
+    pictures, outcomes = read([])
+    assert pictures.shape == (0, 28, 28)
+    assert outcomes == []
