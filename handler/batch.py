@@ -1,0 +1,76 @@
+"""A batch on its way through the handler: rows -> images -> pictures -> answers -> a reply for each row.
+
+A row is either a trip of the proxy, marked by a header and answered with 200 whatever its pictures are, or one
+upload of a client that talks to TorchServe itself, answered with the upload's own status.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trip
+from decode import ImageTooLarge, PictureError, UndecodableImage
+
+TRIP_HEADER = "X-Mnist-Trip"  # "shared" or "alone"
+FIELDS = ("image", "data", "body")  # a part of that name, curl's usual name, or the raw body
+
+Answer = bytes | PictureError  # to one image: its JSON body, or what is wrong with it
+
+
+class MissingImage(PictureError):
+    status = 400
+    code = "missing_image"
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of a batch.
+
+    Attributes:
+        images: bytes of its pictures; one, unless it is a trip.
+        flags: trip.DETAILS or 0 of each.
+        mark: "shared" or "alone" for a trip of the proxy, None for a client's own upload.
+        error: what is wrong with the row as a whole; it then has no images.
+    """
+
+    images: Sequence[bytes] = ()
+    flags: Sequence[int] = ()
+    mark: str | None = None
+    error: PictureError | None = None
+
+
+def unpack(row: Mapping[str, Any], mark: str | None) -> Row:
+    """The images of a row that came with `mark` in its trip header."""
+    image = next((row[field] for field in FIELDS if field in row), None)
+    if image is None:
+        return Row(error=MissingImage("Send the picture as a file part named `image`, or as the raw body."))
+    if not isinstance(image, bytes | bytearray):  # TorchServe parses JSON bodies
+        return Row(error=UndecodableImage("Send the bytes of a PNG, JPEG, WebP, GIF, BMP or TIFF file."))
+    if mark is None:
+        return Row((bytes(image),), (0,))
+    try:
+        images, flags = trip.decode(bytes(image))
+    except ValueError:
+        return Row(error=UndecodableImage(f"This is no trip of the proxy's; leave out the header {TRIP_HEADER}."))
+    return Row(images, flags, mark)
+
+
+def reply(row: Row, answers: Sequence[Answer], request_id: str | None) -> tuple[int, bytes]:
+    """Status and body of TorchServe's response to a row whose images got these answers."""
+    if row.mark is not None and row.error is None:
+        return 200, trip.encode([_stowed(answer, row.mark) for answer in answers])
+    answer = row.error or answers[0]
+    if isinstance(answer, bytes):
+        return 200, answer
+    reason = {"code": answer.code, "message": answer.message, "request_id": request_id}
+    return answer.status, json.dumps({"success": False, "error": reason}).encode()
+
+
+def _stowed(answer: Answer, mark: str) -> tuple[int, bytes]:
+    """Status and body of one answer as it travels back to the proxy."""
+    if isinstance(answer, bytes):
+        return 200, answer
+    if mark == "shared" and isinstance(answer, ImageTooLarge):
+        return trip.TRAVEL_ALONE, b""
+    return answer.status, json.dumps({"code": answer.code, "message": answer.message}).encode()

@@ -1,0 +1,101 @@
+"""`python -m proxy`: serve until SIGTERM or SIGINT, then finish what was admitted and exit 0."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from proxy.api import Api
+from proxy.app import App
+from proxy.predictor import Predictor
+from proxy.readiness import Readiness
+from proxy.settings import BadSetting, Settings, from_environment, table
+from proxy.torchserve import TorchServe
+
+log = logging.getLogger("proxy")
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop, then drain: /readyz says so first, admitted requests are answered, no new ones taken."""
+    async with TorchServe(settings) as torchserve:
+        readiness = Readiness(settings, torchserve)
+        predictor = Predictor(settings, torchserve)
+        api = Api(settings, predictor, readiness)
+        routes = {
+            "/api/mnist": {"POST": api.mnist},
+            "/api/mnist/batch": {"POST": api.batch},
+            "/livez": {"GET": api.livez},
+            "/readyz": {"GET": api.readyz},
+        }
+        app = App(routes, settings.cors_origins)
+        server = http_server(app, settings)
+        watching = asyncio.create_task(readiness.watch())
+        serving = asyncio.create_task(server.serve())
+        await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
+        readiness.draining = True
+        await asyncio.sleep(settings.drain_seconds)
+        readiness.closed = True
+        await _idle(app, settings.grace_seconds)
+        server.stop()
+        watching.cancel()
+        await serving
+
+
+def http_server(app: App, settings: Settings) -> Server:
+    """Granian inside this event loop; HTTP itself (parsing, header limits, keep-alive, 100-continue) is its work."""
+    return Server(
+        app,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=15_000, max_buffer_size=64 * 1024),
+        websockets=False,
+        backlog=2048,
+        backpressure=8192,
+        log_enabled=False,
+    )
+
+
+async def _told_to_stop() -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
+
+
+async def _idle(app: App, seconds: float) -> None:
+    """Wait until no request is open, but not longer than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            while app.open:
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        log.warning("%d requests were still open when the time to drain was over", app.open)
+
+
+def main() -> int:
+    lines = [f"  {name:22} {about} [{default or 'none'}]" for name, default, about in table()]
+    argparse.ArgumentParser(
+        prog="python -m proxy",
+        description="Take pictures of digits over HTTP and forward them to TorchServe.",
+        epilog="settings, all from the environment:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        uvloop.run(serve(from_environment()))
+    except BadSetting as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

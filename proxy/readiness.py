@@ -1,0 +1,66 @@
+"""Whether the service can answer: proven by a real inference every second, of either model, never by a ping.
+
+TorchServe's own /ping says Healthy while models load and for minutes after a worker died.
+"""
+
+import asyncio
+import base64
+from time import monotonic
+
+from proxy.errors import NotReady, ServiceError
+from proxy.settings import Settings
+from proxy.torchserve import TorchServe
+
+PERIOD = 1.0  # seconds between probes once ready
+IMPATIENT = 0.1  # seconds between probes until then
+TIMEOUT = 3.0  # seconds for one probe
+LATELY = 4.0  # seconds for which a successful inference counts: one probe may be slow, two may not
+
+# One grey pixel: the smallest picture that goes the whole way, decoding and the net included.
+PROBE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg==")
+
+
+class Readiness:
+    """Watches TorchServe through the same client that serves.
+
+    Attributes:
+        draining: set when the service is about to stop; /readyz says so at once.
+        closed: set when no new upload is to be taken any more.
+    """
+
+    def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
+        self._torchserve = torchserve
+        self._proven = dict.fromkeys((settings.ts_model, settings.ts_large_model), 0.0)  # monotonic seconds
+        self._reachable = False
+        self.draining = self.closed = False
+
+    @property
+    def ready(self) -> bool:
+        """A real inference of every model has worked lately, and we are not stopping."""
+        return not self.draining and self._reachable and monotonic() - min(self._proven.values()) < LATELY
+
+    def admit(self) -> None:
+        """Raise NotReady where an upload could only wait in vain: before the first success, while TorchServe is away,
+        when stopping. A TorchServe that merely hangs is given until the deadline."""
+        if self.closed or not self._reachable:
+            raise NotReady()
+
+    async def watch(self) -> None:
+        """Probe for ever."""
+        while True:
+            await asyncio.gather(*map(self._probe, self._proven))
+            await asyncio.sleep(PERIOD if self.ready else IMPATIENT)
+
+    async def _probe(self, model: str) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                [reply] = await self._torchserve.carry(model, True, (PROBE,), (0,))
+        except NotReady:
+            self._reachable = False
+            self._proven[model] = 0.0
+        except (ServiceError, TimeoutError):
+            return
+        else:
+            if reply.status == 200:
+                self._proven[model] = monotonic()
+                self._reachable = all(self._proven.values())

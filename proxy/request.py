@@ -1,0 +1,50 @@
+"""One request and one response, as the endpoints see them."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from proxy.lane import Upload
+
+JSON = ("content-type", "application/json")
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+class Request:
+    """What came in, and what is learnt about it on its way; observers read it once the response is sent.
+
+    Attributes:
+        scope, protocol: the RSGI request (method, path, headers; the body).
+        received: monotonic seconds.
+        size: bytes of the body read so far.
+        uploads: what travelled to TorchServe for it.
+        code: error code of the response, "" for success.
+    """
+
+    __slots__ = ("code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "uploads")
+
+    def __init__(self, scope: Any, protocol: Any) -> None:
+        self.scope, self.protocol = scope, protocol
+        self.method: str = scope.method
+        self.path: str = scope.path
+        self.headers = scope.headers
+        given = self.headers.get("x-request-id", "")
+        self.id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        self.received = monotonic()
+        self.size = 0
+        self.uploads: list[Upload] = []
+        self.code = ""
+
+    def wants(self, flag: str) -> bool:
+        """Whether the query says `flag=1`."""
+        query: str = self.scope.query_string
+        return bool(query) and f"{flag}=1" in query.split("&")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (JSON,)

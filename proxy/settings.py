@@ -1,0 +1,137 @@
+"""Settings: environment variables, parsed once at start, frozen; a bad value ends the start with the variable's name.
+
+The table that `python -m proxy --help` prints and the README shows is made from the fields below.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+MIB = 1024 * 1024
+
+
+class BadSetting(ValueError):
+    """An environment variable whose value cannot be used; the message names it and says what it should be."""
+
+
+def _number(convert: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = convert(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    parse.__doc__ = f"{'a whole number' if convert is int else 'a number'} from {least:g} to {most:g}"
+    return parse
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """a comma-separated list"""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _text(text: str) -> str:
+    """some text"""
+    if not text:
+        raise ValueError
+    return text
+
+
+def _switch(text: str) -> bool:
+    """0 or 1"""
+    return {"0": False, "1": True}[text]
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    parse.__doc__ = "one of " + ", ".join(words)
+    return parse
+
+
+def _setting(default: Any, parse: Callable[[str], Any], about: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "about": about})
+
+
+_port = _number(int, 1, 65535)
+_seconds = _number(float, 0, 3600)
+_count = _number(int, 1, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set. Each field is the environment variable of its name in capitals."""
+
+    host: str = _setting("127.0.0.1", _text, "address to listen on; 0.0.0.0 for every interface")
+    port: int = _setting(3001, _port, "port to listen on")
+    cors_origins: tuple[str, ...] = _setting(("*",), _words, "origins whose pages may call the API")
+    api_keys: tuple[str, ...] = _setting((), _words, "when set, one of these keys must come with each call of the API")
+    log_format: str = _setting(
+        "auto", _choice("auto", "json", "text", "off"), "one line a request: JSON, for people, none; auto: by terminal"
+    )
+
+    max_body_bytes: int = _setting(8 * MIB, _number(int, 1024, 64 * MIB), "largest upload of one picture")
+    max_batch_bytes: int = _setting(64 * MIB, _number(int, 1024, 1024 * MIB), "largest upload to /api/mnist/batch")
+    max_batch_images: int = _setting(256, _number(int, 1, 4096), "most pictures in one call of /api/mnist/batch")
+    max_held_bytes: int = _setting(
+        256 * MIB, _number(int, MIB, 64 * 1024 * MIB), "bytes of all uploads held at one time; beyond it 503"
+    )
+    body_seconds: float = _setting(20.0, _seconds, "time for a body to arrive")
+    deadline_seconds: float = _setting(10.0, _seconds, "time for one answer, over queue and inference")
+    drain_seconds: float = _setting(0.0, _seconds, "on SIGTERM: time to go on serving while /readyz says 503 already")
+    grace_seconds: float = _setting(20.0, _seconds, "on SIGTERM: time for admitted requests to be answered")
+
+    coalesce: bool = _setting(
+        True, _switch, "uploads that wait share one trip to TorchServe; 0: one upload, one request"
+    )
+    trip_pictures: int = _setting(64, _number(int, 1, 4096), "most pictures in one trip")
+    trip_bytes: int = _setting(MIB, _number(int, 1024, 64 * MIB), "most bytes in one trip")
+    trips: int = _setting(4, _number(int, 1, 1024), "most trips under way at one time")
+    large_bytes: int = _setting(64 * 1024, _number(int, 1024, 64 * MIB), "a picture of more bytes travels alone")
+    large_trips: int = _setting(1, _number(int, 1, 1024), "most trips of large pictures at one time")
+    queue_pictures: int = _setting(1024, _count, "most pictures waiting; beyond it 503")
+
+    ts_host: str = _setting("127.0.0.1", _text, "where TorchServe listens")
+    ts_inference_port: int = _setting(8080, _port, "its inference port")
+    ts_model: str = _setting("mnist", _text, "name of the model there")
+    ts_large_model: str = _setting("mnist_large", _text, "name under which large pictures have workers of their own")
+    ts_key_file: Path = _setting(
+        Path("run/key_file.json"), Path, "its token file; read again whenever a token is refused"
+    )
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from environment variables.
+
+    Raises:
+        BadSetting: a variable's value is not what its setting takes.
+    """
+    values = {}
+    for setting in fields(Settings):
+        text = environment.get(setting.name.upper())
+        if text is None:
+            continue
+        parse = setting.metadata["parse"]
+        try:
+            values[setting.name] = parse(text)
+        except (ValueError, KeyError) as error:
+            raise BadSetting(f"{setting.name.upper()}={text!r}: expected {parse.__doc__}") from error
+    return Settings(**values)
+
+
+def table() -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every setting, in order."""
+    return [(s.name.upper(), _shown(s.default), s.metadata["about"]) for s in fields(Settings)]
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    if isinstance(default, bool):
+        return str(int(default))
+    return f"{default:g}" if isinstance(default, float) else str(default)

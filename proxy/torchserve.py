@@ -1,0 +1,92 @@
+"""The one client of TorchServe: a pooled connection, its token, one POST a trip.
+
+The token comes from TorchServe's key file; after a refusal it is read again, since a restart or a rotation of tokens
+writes a new one.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from proxy import trip
+from proxy.errors import ModelServerError, NotReady
+from proxy.settings import Settings
+
+log = logging.getLogger(__name__)
+REFUSED = (400, 401, 403)  # what TorchServe 0.12 answers to a missing, wrong or expired token
+
+
+class TorchServe:
+    """A pool of connections to TorchServe's inference API.
+
+    Args:
+        settings: where it listens and where its key file lies.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._base = f"http://{settings.ts_host}:{settings.ts_inference_port}/predictions/"
+        self._key_file = settings.ts_key_file
+        self._headers = self._fresh_headers()
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # the caller owns the deadline
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def carry(self, model: str, alone: bool, images: Sequence[bytes], flags: Sequence[int]) -> list[trip.Reply]:
+        """One trip to `model`; a reply for each image, in order.
+
+        Args:
+            alone: the trip holds one upload only, so that its pictures may be of any size.
+
+        Raises:
+            NotReady: nothing listens there.
+            ModelServerError: TorchServe failed, refused or answered nonsense.
+        """
+        body = trip.encode(images, flags)
+        try:
+            status, answer = await self._post(model, alone, body)
+            if status in REFUSED:
+                self._headers = self._fresh_headers()
+                status, answer = await self._post(model, alone, body)
+        except aiohttp.ClientConnectorError as error:
+            raise NotReady() from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ModelServerError() from error
+        if status != 200:
+            log.warning("TorchServe answered a trip of %d pictures with %d: %.200r", len(images), status, answer)
+            raise ModelServerError()
+        try:
+            return trip.decode(answer, len(images))
+        except ValueError as error:
+            raise ModelServerError() from error
+
+    async def _post(self, model: str, alone: bool, body: bytes) -> tuple[int, bytes]:
+        headers = self._headers | {"X-Mnist-Trip": "alone" if alone else "shared"}
+        async with self._session.post(self._base + model, data=body, headers=headers) as response:
+            return response.status, await response.read()
+
+    def _fresh_headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            token = json.loads(self._key_file.read_text())["inference"]["key"]
+        except FileNotFoundError:  # not started yet, or its token authorization is off
+            return headers
+        except (OSError, ValueError, KeyError, TypeError) as error:  # being written at this moment, say
+            log.warning("cannot read TorchServe's key file: %s", type(error).__name__)
+            return headers
+        return headers | {"Authorization": f"Bearer {token}"}
