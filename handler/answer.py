@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from digit import CLASS_NAMES
 
 _CLASS = '{"class_name": "%s", "label": %d, "probability": %%r}'
@@ -23,6 +24,8 @@ def bodies(probabilities: np.ndarray, details: Sequence[dict[str, Any] | None]) 
     """The body of each prediction; where `details` has a dict, it is the body's third key."""
     best = probabilities.argmax(axis=1).tolist()
     return [
-        (_BODY % (*row, CLASS_NAMES[top], top, row[top], "" if more is None else f', "details": {json.dumps(more)}')).encode()
+        (
+            _BODY % (*row, CLASS_NAMES[top], top, row[top], "" if more is None else f', "details": {json.dumps(more)}')
+        ).encode()
         for row, top, more in zip(probabilities.tolist(), best, details, strict=True)
     ]

@@ -6,11 +6,15 @@ upload of a client that talks to TorchServe itself, answered with the upload's o
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 import trip
 from decode import ImageTooLarge, PictureError, UndecodableImage
+from digit import CLASS_NAMES, SIDE
+from reader import Reading
 
 TRIP_HEADER = "X-Mnist-Trip"  # "shared" or "alone"
 FIELDS = ("image", "data", "body")  # a part of that name, curl's usual name, or the raw body
@@ -38,6 +42,22 @@ class Row:
     flags: Sequence[int] = ()
     mark: str | None = None
     error: PictureError | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """All rows that TorchServe hands over at once, and what has become of their images so far.
+
+    Attributes:
+        pictures: uint8 [m, 28, 28], of the m images that can be read.
+        outcomes: a Reading or an error for each image.
+        logits: float32 [m, 10].
+    """
+
+    rows: list[Row]
+    pictures: np.ndarray = field(default_factory=lambda: np.empty((0, SIDE, SIDE), np.uint8))
+    outcomes: list[Reading | PictureError] = field(default_factory=list)
+    logits: np.ndarray = field(default_factory=lambda: np.empty((0, len(CLASS_NAMES)), np.float32))
 
 
 def unpack(row: Mapping[str, Any], mark: str | None) -> Row:

@@ -30,6 +30,7 @@ def on_cpu(graph: Path) -> Forward:
 def on_gpu(weights: Path, device: str) -> Forward:
     """The forward pass of LeNet with these weights on a torch device."""
     import torch
+
     from digit import MEAN, STD
     from lenet import LeNet
 

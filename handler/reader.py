@@ -23,16 +23,23 @@ class Reading(NamedTuple):
 _PLAIN = Reading()
 
 
-def read(images: Sequence[bytes], max_pixels: int | None = None) -> tuple[np.ndarray, list[Reading | PictureError]]:
-    """Pictures, uint8 [m, 28, 28], of the m readable images in order; and for each image its Reading or its error."""
+def read(
+    images: Sequence[bytes], max_pixels: int | Sequence[int] | None = None
+) -> tuple[np.ndarray, list[Reading | PictureError]]:
+    """Pictures, uint8 [m, 28, 28], of the m readable images in order; and for each image its Reading or its error.
+
+    Args:
+        max_pixels: limit of an image's width times height, for all or of each; default: the environment's MAX_PIXELS.
+    """
     limit = max_pixels_from_environment() if max_pixels is None else max_pixels
+    limits = [limit] * len(images) if isinstance(limit, int) else limit
     outcomes: list[Reading | PictureError] = [_PLAIN] * len(images)
     pictures = np.zeros((len(images), SIDE, SIDE), np.uint8)
     lossy = np.zeros(len(images), bool)
     waiting: dict[int, np.ndarray] = {}  # pixels of what is certainly no picture of MNIST's
     for i, data in enumerate(images):
         try:
-            pixels, lossy[i] = decode(data, limit)
+            pixels, lossy[i] = decode(data, limits[i])
         except PictureError as error:
             outcomes[i] = error
             continue

@@ -94,6 +94,6 @@ def _prediction_or_error(result: Result, request_id: str) -> bytes:
 def _picture_error(reply: trip.Reply) -> ServiceError:
     try:
         reason = json.loads(reply.body)
-        return PictureError(reason["code"], reason["message"])
+        return PictureError(reply.status, reason["code"], reason["message"])
     except (ValueError, KeyError, TypeError):
         return ModelServerError()

@@ -10,8 +10,6 @@ InternalError           anything else: 500, generic to the client, the trace goe
 
 import json
 
-PICTURE_STATUS = {"empty_image": 400, "image_too_large": 413, "undecodable_image": 422}
-
 
 class ServiceError(Exception):
     """A failure with a status, a code of the public contract and a sentence that says what to do."""
@@ -84,12 +82,11 @@ class UnsupportedMediaType(BadUpload):
 
 
 class PictureError(ServiceError):
-    """One picture's fault; code and sentence come from the handler, the only part that looks into pictures."""
+    """One picture's fault; status, code and sentence come from the handler, the only part that looks into pictures."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = PICTURE_STATUS[code]
+        self.status, self.code = status, code
 
 
 class Refusal(ServiceError):

@@ -16,7 +16,7 @@ class BadSetting(ValueError):
     """An environment variable whose value cannot be used; the message names it and says what it should be."""
 
 
-def _number(convert: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
+def _within(convert: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         value = convert(text)
         if not least <= value <= most:
@@ -25,6 +25,11 @@ def _number(convert: Callable[[str], Any], least: float, most: float) -> Callabl
 
     parse.__doc__ = f"{'a whole number' if convert is int else 'a number'} from {least:g} to {most:g}"
     return parse
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The parser of whole numbers within these bounds."""
+    return _within(int, least, most)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -54,53 +59,53 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _setting(default: Any, parse: Callable[[str], Any], about: str) -> Any:
+def setting(default: Any, parse: Callable[[str], Any], about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "about": about})
 
 
-_port = _number(int, 1, 65535)
-_seconds = _number(float, 0, 3600)
-_count = _number(int, 1, 1_000_000)
+port_number = whole(1, 65535)
+_seconds = _within(float, 0, 3600)
+_count = whole(1, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. Each field is the environment variable of its name in capitals."""
 
-    host: str = _setting("127.0.0.1", _text, "address to listen on; 0.0.0.0 for every interface")
-    port: int = _setting(3001, _port, "port to listen on")
-    cors_origins: tuple[str, ...] = _setting(("*",), _words, "origins whose pages may call the API")
-    api_keys: tuple[str, ...] = _setting((), _words, "when set, one of these keys must come with each call of the API")
-    log_format: str = _setting(
+    host: str = setting("127.0.0.1", _text, "address to listen on; 0.0.0.0 for every interface")
+    port: int = setting(3001, port_number, "port to listen on")
+    cors_origins: tuple[str, ...] = setting(("*",), _words, "origins whose pages may call the API")
+    api_keys: tuple[str, ...] = setting((), _words, "when set, one of these keys must come with each call of the API")
+    log_format: str = setting(
         "auto", _choice("auto", "json", "text", "off"), "one line a request: JSON, for people, none; auto: by terminal"
     )
 
-    max_body_bytes: int = _setting(8 * MIB, _number(int, 1024, 64 * MIB), "largest upload of one picture")
-    max_batch_bytes: int = _setting(64 * MIB, _number(int, 1024, 1024 * MIB), "largest upload to /api/mnist/batch")
-    max_batch_images: int = _setting(256, _number(int, 1, 4096), "most pictures in one call of /api/mnist/batch")
-    max_held_bytes: int = _setting(
-        256 * MIB, _number(int, MIB, 64 * 1024 * MIB), "bytes of all uploads held at one time; beyond it 503"
+    max_body_bytes: int = setting(8 * MIB, whole(1024, 64 * MIB), "largest upload of one picture")
+    max_batch_bytes: int = setting(64 * MIB, whole(1024, 1024 * MIB), "largest upload to /api/mnist/batch")
+    max_batch_images: int = setting(256, whole(1, 4096), "most pictures in one call of /api/mnist/batch")
+    max_held_bytes: int = setting(
+        256 * MIB, whole(MIB, 64 * 1024 * MIB), "bytes of all uploads held at one time; beyond it 503"
     )
-    body_seconds: float = _setting(20.0, _seconds, "time for a body to arrive")
-    deadline_seconds: float = _setting(10.0, _seconds, "time for one answer, over queue and inference")
-    drain_seconds: float = _setting(0.0, _seconds, "on SIGTERM: time to go on serving while /readyz says 503 already")
-    grace_seconds: float = _setting(20.0, _seconds, "on SIGTERM: time for admitted requests to be answered")
+    body_seconds: float = setting(20.0, _seconds, "time for a body to arrive")
+    deadline_seconds: float = setting(10.0, _seconds, "time for one answer, over queue and inference")
+    drain_seconds: float = setting(0.0, _seconds, "on SIGTERM: time to go on serving while /readyz says 503 already")
+    grace_seconds: float = setting(20.0, _seconds, "on SIGTERM: time for admitted requests to be answered")
 
-    coalesce: bool = _setting(
+    coalesce: bool = setting(
         True, _switch, "uploads that wait share one trip to TorchServe; 0: one upload, one request"
     )
-    trip_pictures: int = _setting(64, _number(int, 1, 4096), "most pictures in one trip")
-    trip_bytes: int = _setting(MIB, _number(int, 1024, 64 * MIB), "most bytes in one trip")
-    trips: int = _setting(4, _number(int, 1, 1024), "most trips under way at one time")
-    large_bytes: int = _setting(64 * 1024, _number(int, 1024, 64 * MIB), "a picture of more bytes travels alone")
-    large_trips: int = _setting(1, _number(int, 1, 1024), "most trips of large pictures at one time")
-    queue_pictures: int = _setting(1024, _count, "most pictures waiting; beyond it 503")
+    trip_pictures: int = setting(64, whole(1, 4096), "most pictures in one trip")
+    trip_bytes: int = setting(MIB, whole(1024, 64 * MIB), "most bytes in one trip")
+    trips: int = setting(4, whole(1, 1024), "most trips under way at one time")
+    large_bytes: int = setting(64 * 1024, whole(1024, 64 * MIB), "a picture of more bytes travels alone")
+    large_trips: int = setting(1, whole(1, 1024), "most trips of large pictures at one time")
+    queue_pictures: int = setting(1024, _count, "most pictures waiting; beyond it 503")
 
-    ts_host: str = _setting("127.0.0.1", _text, "where TorchServe listens")
-    ts_inference_port: int = _setting(8080, _port, "its inference port")
-    ts_model: str = _setting("mnist", _text, "name of the model there")
-    ts_large_model: str = _setting("mnist_large", _text, "name under which large pictures have workers of their own")
-    ts_key_file: Path = _setting(
+    ts_host: str = setting("127.0.0.1", _text, "where TorchServe listens")
+    ts_inference_port: int = setting(8080, port_number, "its inference port")
+    ts_model: str = setting("mnist", _text, "name of the model there")
+    ts_large_model: str = setting("mnist_large", _text, "name under which large pictures have workers of their own")
+    ts_key_file: Path = setting(
         Path("run/key_file.json"), Path, "its token file; read again whenever a token is refused"
     )
 
