@@ -13,8 +13,10 @@ from granian.server.embed import Server
 
 from proxy.api import Api
 from proxy.app import App
+from proxy.batch import Batch
+from proxy.cors import Cors
 from proxy.predictor import Predictor
-from proxy.readiness import Readiness
+from proxy.readiness import Readiness, livez
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 
@@ -28,12 +30,12 @@ async def serve(settings: Settings) -> None:
         predictor = Predictor(settings, torchserve)
         api = Api(settings, predictor, readiness)
         routes = {
-            "/api/mnist": {"POST": api.mnist},
-            "/api/mnist/batch": {"POST": api.batch},
-            "/livez": {"GET": api.livez},
-            "/readyz": {"GET": api.readyz},
+            "/api/mnist": {"POST": api},
+            "/api/mnist/batch": {"POST": Batch(settings, api)},
+            "/livez": {"GET": livez},
+            "/readyz": {"GET": readiness.readyz},
         }
-        app = App(routes, settings.cors_origins)
+        app = App(routes, Cors(settings.cors_origins))
         server = http_server(app, settings)
         watching = asyncio.create_task(readiness.watch())
         serving = asyncio.create_task(server.serve())

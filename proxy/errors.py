@@ -69,10 +69,16 @@ class BodyTooLarge(BadUpload):
     status = 413
     code = "body_too_large"
 
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller picture.")
+
 
 class TooManyImages(BadUpload):
     status = 413
     code = "too_many_images"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"Send at most {most} pictures in one request.")
 
 
 class UnsupportedMediaType(BadUpload):

@@ -1,7 +1,7 @@
 """A lane: a bounded queue of uploads in front of a few trips under way.
 
 An upload that finds a free trip leaves at once; those that find none wait together and share the next one. So a lone
-upload never waits for company, and the busier the service, the fuller its trips. Measured at 2-3 times the throughput
+upload never waits for company, and the busier the service, the fuller its trips: measured at 2-3 times the throughput
 of one request an upload (docs/performance.md).
 """
 
@@ -19,118 +19,112 @@ Carry = Callable[[Sequence[bytes], Sequence[int]], Awaitable[list[Reply]]]
 
 
 class Upload:
-    """Pictures of one client that travel together, and the future that gets their replies."""
+    """Pictures of one client that travel together, the future of their replies, and when what happened to them."""
 
     __slots__ = ("deadline", "flag", "images", "joined", "left", "replies", "returned", "size")
 
     def __init__(self, images: Sequence[bytes], flag: int, deadline: float) -> None:
-        self.images = images
-        self.flag = flag  # trip.DETAILS or 0
-        self.deadline = deadline  # monotonic seconds
+        self.images, self.flag, self.deadline = images, flag, deadline  # trip.DETAILS or 0; monotonic seconds
         self.size = sum(map(len, images))  # bytes
         self.replies: asyncio.Future[list[Reply]]
-        self.joined = self.left = self.returned = 0.0  # monotonic seconds: into the queue, onto the trip, back again
+        self.joined = self.left = self.returned = 0.0  # monotonic seconds: the queue, on the trip, with its replies
 
 
 class Lane:
     """Uploads wait here and share trips.
 
     Args:
-        carry: makes one trip with images and flags; returns a reply for each image.
+        carry: makes one trip with images and flags; returns a reply for each image, or raises a ServiceError.
         trips: most trips under way at one time.
         pictures, size: most pictures and bytes in one trip; an upload that alone is more travels by itself.
         queue: most pictures waiting.
+
+    Attributes:
+        waiting: pictures in the queue.
+        on_trip: called after each trip with its pictures and seconds.
     """
 
     def __init__(self, carry: Carry, trips: int, pictures: int, size: int, queue: int) -> None:
-        self._carry, self._trips, self._pictures, self._size, self._queue = carry, trips, pictures, size, queue
-        self._waiting: deque[Upload] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.waiting = 0  # pictures in the queue
+        self._carry, self._trips, self._pictures, self._size, self._most = carry, trips, pictures, size, queue
+        self._queue: deque[Upload] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.waiting = 0
         self.on_trip: Callable[[int, float], None] = lambda pictures, seconds: None
 
     @property
-    def flying(self) -> int:
+    def under_way(self) -> int:
         """Trips under way."""
-        return len(self._tasks)
+        return len(self._under_way)
 
     async def forward(self, upload: Upload) -> list[Reply]:
         """The replies to the upload's images, in order.
 
         Raises:
             Overloaded: the queue is full.
-            ServiceError: what `carry` raised for the trip this upload was on.
+            ServiceError: what became of the trip this upload was on.
         """
-        count = len(upload.images)
-        if self.waiting + count > self._queue and self.waiting:
+        if self.waiting and self.waiting + len(upload.images) > self._most:
             raise Overloaded()
         upload.replies = asyncio.get_running_loop().create_future()
         upload.joined, upload.left = monotonic(), 0.0
-        self._waiting.append(upload)
-        self.waiting += count
+        self._queue.append(upload)
+        self.waiting += len(upload.images)
         self._depart()
         try:
             return await upload.replies
         except asyncio.CancelledError:  # the client went away or the deadline passed
             if not upload.left:
-                self._waiting.remove(upload)
-                self.waiting -= count
+                self._queue.remove(upload)
+                self.waiting -= len(upload.images)
             raise
 
-    def _depart(self) -> None:
-        while self._waiting and len(self._tasks) < self._trips:
-            task = asyncio.create_task(self._fly(self._board()))
-            self._tasks.add(task)
-            task.add_done_callback(self._land)
-
-    def _land(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._depart()
+    def _depart(self, landed: "asyncio.Task[None] | None" = None) -> None:
+        self._under_way.discard(landed)  # type: ignore[arg-type]
+        while self._queue and len(self._under_way) < self._trips:
+            task = asyncio.create_task(self._travel(self._board()))
+            self._under_way.add(task)
+            task.add_done_callback(self._depart)
 
     def _board(self) -> list[Upload]:
         """Take from the queue what fits into one trip: at least one upload."""
         aboard: list[Upload] = []
         pictures = size = 0
-        now = monotonic()
-        while self._waiting:
-            upload = self._waiting[0]
-            pictures += len(upload.images)
-            size += upload.size
+        while self._queue:
+            upload = self._queue[0]
+            pictures, size = pictures + len(upload.images), size + upload.size
             if aboard and (pictures > self._pictures or size > self._size):
                 break
-            aboard.append(self._waiting.popleft())
+            aboard.append(self._queue.popleft())
             self.waiting -= len(upload.images)
-            upload.left = now
+            upload.left = monotonic()
         return aboard
 
-    async def _fly(self, uploads: list[Upload]) -> None:
+    async def _travel(self, uploads: list[Upload]) -> None:
         images = [image for upload in uploads for image in upload.images]
         flags = [upload.flag for upload in uploads for _ in upload.images]
-        left = monotonic()
+        replies: list[Reply] = []
+        failure: ServiceError | None = None
         try:
             async with asyncio.timeout_at(max(upload.deadline for upload in uploads)):
                 replies = await self._carry(images, flags)
-        except TimeoutError:  # every upload aboard has passed its own deadline and gone
+        except TimeoutError:  # every upload aboard has passed its own deadline and is gone
             return
         except ServiceError as error:
-            self._strand(uploads, error)
+            failure = error
         except Exception:
             log.exception("a trip of %d pictures failed on our side", len(images))
-            self._strand(uploads, InternalError())
-        else:
-            self._return(uploads, replies)
-        finally:
-            self.on_trip(len(images), monotonic() - left)
+            failure = InternalError()
+        self._hand_over(uploads, replies, failure)
 
-    def _return(self, uploads: list[Upload], replies: list[Reply]) -> None:
+    def _hand_over(self, uploads: list[Upload], replies: list[Reply], failure: ServiceError | None) -> None:
         at, now = 0, monotonic()
         for upload in uploads:
-            if not upload.replies.done():
-                upload.returned = now
+            upload.returned = now
+            if upload.replies.done():  # cancelled: nobody waits for it any more
+                pass
+            elif failure:
+                upload.replies.set_exception(failure)
+            else:
                 upload.replies.set_result(replies[at : at + len(upload.images)])
             at += len(upload.images)
-
-    def _strand(self, uploads: list[Upload], error: ServiceError) -> None:
-        for upload in uploads:
-            if not upload.replies.done():
-                upload.replies.set_exception(error)
+        self.on_trip(at, now - uploads[0].left)

@@ -6,7 +6,7 @@ delays nobody here, and a picture that kills workers takes no other picture with
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
@@ -16,8 +16,7 @@ from proxy.settings import Settings
 from proxy.torchserve import TorchServe
 from proxy.trip import TRAVEL_ALONE, Reply
 
-ATTEMPTS = 3  # trips of its own before a picture is given up
-PAUSE = 0.2  # seconds before the second of them, twice as long before the third
+PAUSES = (0.2, 0.4)  # seconds before the second and the third attempt of a picture that travels alone
 
 Result = Reply | ServiceError
 
@@ -36,81 +35,50 @@ class Predictor:
         small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
         self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures)
-        self._most = pictures
 
     async def predict(self, images: Sequence[bytes], flag: int, uploads: list[Upload]) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
 
         Args:
+            images: one image, or several that may share a trip (proxy/batch.py).
             flag: trip.DETAILS or 0.
             uploads: gets every upload that travelled, for whoever measures.
         """
-        groups = list(self._groups(images))
-        if len(groups) == 1:  # one picture, nearly always: not worth a task
-            return await self._travel(groups[0], flag, uploads)
-        results = await asyncio.gather(*(self._travel(group, flag, uploads) for group in groups))
-        return [result for group in results for result in group]
-
-    def _groups(self, images: Sequence[bytes]) -> Iterator[list[bytes]]:
-        """Neighbours that may travel together; a large image is a group of its own."""
-        group: list[bytes] = []
-        size = 0
-        for image in images:
-            large = len(image) > self._settings.large_bytes
-            if group and (large or len(group) == self._most or size + len(image) > self._settings.trip_bytes):
-                yield group
-                group, size = [], 0
-            group.append(image)
-            size += len(image)
-            if large:
-                yield group
-                group, size = [], 0
-        if group:
-            yield group
-
-    async def _travel(self, images: list[bytes], flag: int, uploads: list[Upload]) -> list[Result]:
         deadline = monotonic() + self._settings.deadline_seconds
+
+        def upload(images: Sequence[bytes]) -> Upload:
+            uploads.append(Upload(images, flag, deadline))
+            return uploads[-1]
+
         try:
             async with asyncio.timeout_at(deadline):
-                replies = await self._together(images, flag, deadline, uploads)
-                if all(reply is not None and reply.status != TRAVEL_ALONE for reply in replies):
-                    return replies  # type: ignore[return-value]
-                return await asyncio.gather(
-                    *(
-                        self._by_itself(image, flag, deadline, uploads, reply)
-                        for image, reply in zip(images, replies, strict=True)
-                    )
-                )
+                if len(images[0]) > self._settings.large_bytes:
+                    return [await self._by_itself(upload(images))]
+                replies = await self._together(upload(images))
+                lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply is None]
+                rest = iter(await asyncio.gather(*map(self._by_itself, lone)) if lone else ())
+                return [reply or next(rest) for reply in replies]
         except TimeoutError:
             return [DeadlineExceeded()] * len(images)
         except ServiceError as error:
             return [error] * len(images)
 
-    async def _together(
-        self, images: list[bytes], flag: int, deadline: float, uploads: list[Upload]
-    ) -> list[Reply | None]:
-        """Replies from a shared trip; None where there is none, because the image is large or the trip failed."""
-        if len(images[0]) > self._settings.large_bytes:
-            return [None]
-        uploads.append(Upload(images, flag, deadline))
+    async def _together(self, upload: Upload) -> list[Reply | None]:
+        """Replies from a shared trip; None where the picture must travel alone."""
         try:
-            return list(await self.shared.forward(uploads[-1]))
+            replies = await self.shared.forward(upload)
         except ModelServerError:
-            return [None] * len(images)
+            return [None] * len(upload.images)
+        return [None if reply.status == TRAVEL_ALONE else reply for reply in replies]
 
-    async def _by_itself(
-        self, image: bytes, flag: int, deadline: float, uploads: list[Upload], reply: Reply | None
-    ) -> Result:
-        if reply is not None and reply.status != TRAVEL_ALONE:
-            return reply
-        for attempt in range(1, ATTEMPTS + 1):
-            uploads.append(Upload((image,), flag, deadline))
+    async def _by_itself(self, upload: Upload) -> Result:
+        for pause in (*PAUSES, None):
             try:
-                return (await self.alone.forward(uploads[-1]))[0]
+                return (await self.alone.forward(upload))[0]
             except ModelServerError as error:
-                if attempt == ATTEMPTS:
+                if pause is None:
                     return error
-                await asyncio.sleep(PAUSE * attempt)
+                await asyncio.sleep(pause)
             except ServiceError as error:
                 return error
-        raise AssertionError("unreachable")
+        raise AssertionError("the last attempt has returned")

@@ -8,6 +8,7 @@ import base64
 from time import monotonic
 
 from proxy.errors import NotReady, ServiceError
+from proxy.request import Request, Response
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
 
@@ -45,6 +46,12 @@ class Readiness:
         if self.closed or not self._reachable:
             raise NotReady()
 
+    async def readyz(self, request: Request) -> Response:
+        """GET /readyz"""
+        if not self.ready:
+            raise NotReady()
+        return Response(200, b'{"ready": true}')
+
     async def watch(self) -> None:
         """Probe for ever."""
         while True:
@@ -64,3 +71,8 @@ class Readiness:
             if reply.status == 200:
                 self._proven[model] = monotonic()
                 self._reachable = all(self._proven.values())
+
+
+async def livez(request: Request) -> Response:
+    """GET /livez: the process lives."""
+    return Response(200, b'{"live": true}')

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.lane import Upload
 
+Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -47,4 +48,4 @@ class Request:
 class Response:
     status: int
     body: bytes
-    headers: tuple[tuple[str, str], ...] = (JSON,)
+    headers: Headers = (JSON,)

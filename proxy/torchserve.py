@@ -4,7 +4,6 @@ The token comes from TorchServe's key file; after a refusal it is read again, si
 writes a new one.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,9 +14,11 @@ import aiohttp
 from proxy import trip
 from proxy.errors import ModelServerError, NotReady
 from proxy.settings import Settings
+from proxy.token import Token
 
 log = logging.getLogger(__name__)
 REFUSED = (400, 401, 403)  # what TorchServe 0.12 answers to a missing, wrong or expired token
+BINARY = "application/octet-stream"
 
 
 class TorchServe:
@@ -29,8 +30,7 @@ class TorchServe:
 
     def __init__(self, settings: Settings) -> None:
         self._base = f"http://{settings.ts_host}:{settings.ts_inference_port}/predictions/"
-        self._key_file = settings.ts_key_file
-        self._headers = self._fresh_headers()
+        self._token = Token(settings.ts_key_file)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -61,7 +61,7 @@ class TorchServe:
         try:
             status, answer = await self._post(model, alone, body)
             if status in REFUSED:
-                self._headers = self._fresh_headers()
+                self._token.read()
                 status, answer = await self._post(model, alone, body)
         except aiohttp.ClientConnectorError as error:
             raise NotReady() from error
@@ -76,17 +76,6 @@ class TorchServe:
             raise ModelServerError() from error
 
     async def _post(self, model: str, alone: bool, body: bytes) -> tuple[int, bytes]:
-        headers = self._headers | {"X-Mnist-Trip": "alone" if alone else "shared"}
+        headers = self._token.header | {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": BINARY}
         async with self._session.post(self._base + model, data=body, headers=headers) as response:
             return response.status, await response.read()
-
-    def _fresh_headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/octet-stream"}
-        try:
-            token = json.loads(self._key_file.read_text())["inference"]["key"]
-        except FileNotFoundError:  # not started yet, or its token authorization is off
-            return headers
-        except (OSError, ValueError, KeyError, TypeError) as error:  # being written at this moment, say
-            log.warning("cannot read TorchServe's key file: %s", type(error).__name__)
-            return headers
-        return headers | {"Authorization": f"Bearer {token}"}

@@ -8,17 +8,8 @@ import re
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from proxy.errors import (
-    BodyTooLarge,
-    ClientTooSlow,
-    MalformedMultipart,
-    MissingImage,
-    SeveralImages,
-    TooManyImages,
-    UnsupportedMediaType,
-)
+from proxy import errors
 from proxy.request import Request
-from proxy.settings import MIB
 
 PARTS = 1024  # most parts of any kind in one body
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, 5.1.1
@@ -35,13 +26,11 @@ def announced(request: Request, limit: int) -> int:
     if "content-encoding" in headers or not headers.get("content-type", "").lower().startswith(
         ("multipart/form-data", "image/")
     ):
-        raise UnsupportedMediaType()
-    length = headers.get("content-length")
-    if length is None:
-        return limit
-    if int(length) > limit:
-        raise _too_large(limit)
-    return int(length)
+        raise errors.UnsupportedMediaType()
+    length = int(headers.get("content-length", limit))
+    if length > limit:
+        raise errors.BodyTooLarge(limit)
+    return length
 
 
 async def read(request: Request, limit: int, seconds: float) -> bytes:
@@ -58,7 +47,7 @@ async def read(request: Request, limit: int, seconds: float) -> bytes:
             else:
                 body = await _read_unannounced(request, limit)
     except TimeoutError:
-        raise ClientTooSlow() from None
+        raise errors.ClientTooSlow() from None
     request.size = len(body)
     return body
 
@@ -68,7 +57,7 @@ async def _read_unannounced(request: Request, limit: int) -> bytes:
     async for chunk in request.protocol:
         body += chunk
         if len(body) > limit:
-            raise _too_large(limit)
+            raise errors.BodyTooLarge(limit)
     return bytes(body)
 
 
@@ -83,13 +72,13 @@ def images(request: Request, body: bytes, most: int) -> list[bytes]:
         return [body]
     boundary = options.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
-        raise MalformedMultipart()
+        raise errors.MalformedMultipart()
     try:
         found = _parse(body, boundary, most)
     except (MultipartError, UnicodeError) as error:
-        raise MalformedMultipart() from error
+        raise errors.MalformedMultipart() from error
     if not found:
-        raise MissingImage()
+        raise errors.MissingImage()
     return found
 
 
@@ -101,7 +90,7 @@ def _parse(body: bytes, boundary: str, most: int) -> list[bytes]:
             if isinstance(event, MultipartSegment):
                 chunks = [] if event.name == "image" and _is_file(event) else None
                 if chunks is not None and len(found) == most:
-                    raise SeveralImages() if most == 1 else _too_many(most)
+                    raise errors.SeveralImages() if most == 1 else errors.TooManyImages(most)
             elif event is None:  # the part is complete
                 if chunks is not None:
                     found.append(b"".join(chunks))
@@ -112,11 +101,3 @@ def _parse(body: bytes, boundary: str, most: int) -> list[bytes]:
 
 def _is_file(part: MultipartSegment) -> bool:
     return part.filename is not None or "filename*" in part.header("Content-Disposition", "")
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {limit / MIB:g} MiB; send a smaller picture.")
-
-
-def _too_many(most: int) -> TooManyImages:
-    return TooManyImages(f"Send at most {most} pictures in one request.")

@@ -1,0 +1,61 @@
+"""POST /api/mnist/batch: many pictures in one body, a prediction or an error for each, in order."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from proxy import upload
+from proxy.api import Api, flag, prediction
+from proxy.errors import BodyTooLarge, Refusal, ServiceError
+from proxy.predictor import Result
+from proxy.request import Request, Response
+from proxy.settings import Settings
+
+
+class Batch:
+    """The endpoint; shares admission and predictor with that of one picture."""
+
+    def __init__(self, settings: Settings, api: Api) -> None:
+        self._settings, self._api = settings, api
+        self._too_large = BodyTooLarge(settings.max_body_bytes)
+
+    async def __call__(self, request: Request) -> Response:
+        settings = self._settings
+        with self._api.admitted(request, settings.max_batch_bytes) as limit:
+            body = await upload.read(request, limit, settings.body_seconds)
+            images = upload.images(request, body, settings.max_batch_images)
+            results = await self._predict(images, request)
+        if isinstance(results[0], Refusal) and all(isinstance(result, Refusal) for result in results):
+            raise results[0]
+        bodies = [_body(result, request.id) for result in results]
+        return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
+
+    async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
+        allowed = [image for image in images if len(image) <= self._settings.max_body_bytes]
+        predict = self._api.predictor.predict
+        groups = (predict(group, flag(request), request.uploads) for group in groups_of(allowed, self._settings))
+        results = iter([result for group in await asyncio.gather(*groups) for result in group])
+        return [next(results) if len(image) <= self._settings.max_body_bytes else self._too_large for image in images]
+
+
+def groups_of(images: Sequence[bytes], settings: Settings) -> Iterator[list[bytes]]:
+    """Neighbours that may share a trip; a large image is a group of its own."""
+    most = settings.trip_pictures if settings.coalesce else 1
+    group: list[bytes] = []
+    for image in images:
+        large = len(image) > settings.large_bytes
+        if group and (large or len(group) == most or sum(map(len, group)) + len(image) > settings.trip_bytes):
+            yield group
+            group = []
+        group.append(image)
+        if large:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _body(result: Result, request_id: str) -> bytes:
+    try:
+        return prediction(result)
+    except ServiceError as error:
+        return error.body(request_id)
