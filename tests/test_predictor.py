@@ -1,0 +1,105 @@
+"""What is tried again and how: shared trips that fail, pictures too large to share, pictures that fail always."""
+
+import asyncio
+
+from proxy import predictor as module
+from proxy.batch import groups_of
+from proxy.errors import DeadlineExceeded, ModelServerError, NotReady
+from proxy.predictor import Predictor
+from proxy.settings import Settings
+from proxy.trip import TRAVEL_ALONE, Reply
+
+
+class TorchServe:
+    """The far end: answers with the image itself; `faults` maps an image to what it does to its trip."""
+
+    def __init__(self, faults=None, hang=False):
+        self.faults, self.hang = faults or {}, hang
+        self.trips = []
+
+    async def carry(self, model, alone, images, flags):
+        self.trips.append((model, list(images)))
+        if self.hang:
+            await asyncio.sleep(60)
+        for image in images:
+            fault = self.faults.get((image, alone))
+            if fault:
+                raise fault
+        return [Reply(TRAVEL_ALONE if b"wide" in image and not alone else 200, image) for image in images]
+
+
+def predict(torchserve, *images, monkeypatch=None, **settings):
+    async def scenario():
+        predictor = Predictor(Settings(**settings), torchserve)
+        return await predictor.predict(images, 0, [])
+
+    return asyncio.run(scenario())
+
+
+def bodies(results):
+    return [r.body if isinstance(r, Reply) else type(r) for r in results]
+
+
+def test_a_small_picture_makes_one_shared_trip():
+    torchserve = TorchServe()
+    assert bodies(predict(torchserve, b"a")) == [b"a"]
+    assert torchserve.trips == [("mnist", [b"a"])]
+
+
+def test_a_large_picture_travels_alone_at_once():
+    torchserve = TorchServe()
+    predict(torchserve, b"x" * 2000, large_bytes=1024)
+    assert [model for model, _ in torchserve.trips] == ["mnist_large"]
+
+
+def test_only_what_is_too_large_to_share_is_sent_again_alone():
+    torchserve = TorchServe()
+    assert bodies(predict(torchserve, b"a", b"wide", b"c")) == [b"a", b"wide", b"c"]
+    assert torchserve.trips == [("mnist", [b"a", b"wide", b"c"]), ("mnist_large", [b"wide"])]
+
+
+def test_a_picture_that_kills_workers_is_refused_and_its_companions_are_answered(monkeypatch):
+    monkeypatch.setattr(module, "PAUSES", (0.01, 0.01))
+    killer = {(b"killer", False): ModelServerError(), (b"killer", True): ModelServerError()}
+    torchserve = TorchServe(killer)
+    assert bodies(predict(torchserve, b"a", b"killer", b"c")) == [b"a", ModelServerError, b"c"]
+    assert sum(images == [b"killer"] for _, images in torchserve.trips) == 3
+
+
+def test_a_trip_that_failed_by_chance_costs_nobody_anything(monkeypatch):
+    torchserve = TorchServe({(b"a", False): ModelServerError()})
+    assert bodies(predict(torchserve, b"a", b"b")) == [b"a", b"b"]
+
+
+def test_a_torchserve_that_is_away_is_not_asked_again():
+    torchserve = TorchServe({(b"a", False): NotReady()})
+    assert bodies(predict(torchserve, b"a")) == [NotReady]
+    assert len(torchserve.trips) == 1
+
+
+def test_one_that_hangs_costs_no_more_than_the_deadline():
+    assert bodies(predict(TorchServe(hang=True), b"a", deadline_seconds=0.1)) == [DeadlineExceeded]
+
+
+def test_without_coalescing_every_upload_makes_its_own_request():
+    torchserve = TorchServe()
+
+    async def scenario():
+        predictor = Predictor(Settings(coalesce=False), torchserve)
+        await asyncio.gather(*(predictor.predict([b"%d" % i], 0, []) for i in range(30)))
+
+    asyncio.run(scenario())
+    assert [len(images) for _, images in torchserve.trips] == [1] * 30
+
+
+def test_batches_are_cut_into_trips_by_count_bytes_and_size_of_picture():
+    settings = Settings(trip_pictures=3, trip_bytes=2000, large_bytes=1024)
+    images = [b"1", b"2", b"3", b"4", b"x" * 1500, b"5", b"y" * 1000, b"z" * 1000]
+    assert list(groups_of(images, settings)) == [
+        [b"1", b"2", b"3"],
+        [b"4"],
+        [b"x" * 1500],
+        [b"5", b"y" * 1000],
+        [b"z" * 1000],
+    ]
+    assert list(groups_of([], settings)) == []

@@ -1,0 +1,138 @@
+"""Bodies as clients send them, well and badly formed: what is taken as pictures and which error the rest gets."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy import errors, upload
+from tests.rsgi import file, multipart, request_of
+
+
+def images_in(headers, body, most=1):
+    return upload.images(request_of(body, headers), body, most)
+
+
+def test_a_file_part_named_image_is_the_picture():
+    assert images_in(*multipart(file("image", b"pixels"))) == [b"pixels"]
+
+
+@given(st.binary(max_size=3000))
+@settings(max_examples=50)
+def test_every_byte_of_a_picture_arrives(picture):
+    assert images_in(*multipart(file("image", picture), boundary="a-boundary-that-no-picture-holds")) == [picture]
+
+
+def test_a_raw_body_is_the_picture():
+    assert images_in({"Content-Type": "image/png"}, b"pixels") == [b"pixels"]
+
+
+def test_other_parts_do_not_matter():
+    parts = [('form-data; name="note"', b"hello"), file("other", b"x"), file("image", b"pixels"), file("Image", b"y")]
+    assert images_in(*multipart(*parts)) == [b"pixels"]
+
+
+@pytest.mark.parametrize("filename", ["", "../../etc/passwd", "a\\b.png", "né.png", "a%22b.png", "x" * 2000])
+def test_any_file_name_will_do(filename):
+    assert images_in(*multipart(file("image", b"pixels", filename))) == [b"pixels"]
+
+
+def test_an_extended_file_name_makes_a_file_part_too():
+    assert images_in(*multipart(("form-data; name=\"image\"; filename*=utf-8''%e2%82%ac", b"pixels"))) == [b"pixels"]
+
+
+@pytest.mark.parametrize("kind", ["image/png", "text/plain", "application/x-anything; a=b"])
+def test_any_part_type_will_do(kind):
+    assert images_in(*multipart((*file("image", b"pixels"), kind))) == [b"pixels"]
+
+
+def test_a_text_field_named_image_is_no_picture():
+    with pytest.raises(errors.MissingImage):
+        images_in(*multipart(('form-data; name="image"', b"pixels")))
+
+
+def test_no_part_at_all():
+    with pytest.raises(errors.MissingImage):
+        images_in(*multipart())
+
+
+def test_two_pictures_are_one_too_many_for_one_but_not_for_a_batch():
+    form = multipart(file("image", b"a"), file("image", b"b"))
+    with pytest.raises(errors.SeveralImages):
+        images_in(*form)
+    assert images_in(*form, most=2) == [b"a", b"b"]
+
+
+def test_more_pictures_than_a_batch_may_have():
+    with pytest.raises(errors.TooManyImages, match="at most 3"):
+        images_in(*multipart(*[file("image", b"a")] * 4), most=3)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"--cut--\r\n"),
+        ("multipart/form-data; boundary=", b"--cut--\r\n"),
+        ("multipart/form-data; boundary=" + "x" * 71, b"--" + b"x" * 71 + b"--\r\n"),
+        ("multipart/form-data; boundary=cut", b""),
+        ("multipart/form-data; boundary=cut", b"hello"),
+        ("multipart/form-data; boundary=cut", multipart(file("image", b"pixels"))[1][:-12]),
+        ("multipart/form-data; boundary=cut", b"--cut\r\nno colon\r\n\r\nx\r\n--cut--\r\n"),
+        ("multipart/form-data; boundary=cut", b"--cut\r\nContent-Type: image/png\r\n\r\nx\r\n--cut--\r\n"),
+        ("multipart/form-data; boundary=cut", multipart(*[("form-data; name=a", b"")] * (upload.PARTS + 1))[1]),
+        ("multipart/form-data; boundary=cut", multipart(file("image", b"x", "y" * 9000))[1]),
+    ],
+)
+def test_what_is_no_multipart(content_type, body):
+    with pytest.raises(errors.MalformedMultipart):
+        images_in({"Content-Type": content_type}, body)
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=300)
+def test_mutated_bodies_only_ever_raise_our_own_errors(noise):
+    headers, body = multipart(file("image", b"pixels"), file("image", b"more"))
+    for at in range(0, len(body), 37):
+        try:
+            images_in(headers, body[:at] + noise + body[at + 5 :], most=2)
+        except errors.BadUpload:
+            continue
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "text/html", "multipart/mixed; boundary=cut", "image"])
+def test_types_that_are_not_taken(kind):
+    with pytest.raises(errors.UnsupportedMediaType):
+        upload.announced(request_of(headers={"Content-Type": kind}), 10)
+
+
+def test_encoded_bodies_are_not_taken():
+    with pytest.raises(errors.UnsupportedMediaType):
+        upload.announced(request_of(headers={"Content-Type": "image/png", "Content-Encoding": "gzip"}), 10)
+
+
+def test_an_announced_size_is_held_against_the_limit_before_anything_is_read():
+    headers = {"Content-Type": "image/png", "Content-Length": "11"}
+    with pytest.raises(errors.BodyTooLarge):
+        upload.announced(request_of(headers=headers), 10)
+    assert upload.announced(request_of(headers=headers), 11) == 11
+
+
+def test_an_endless_body_is_refused_while_it_streams():
+    request = request_of(b"x" * 50_000, {"Content-Type": "image/png"})
+    with pytest.raises(errors.BodyTooLarge):
+        asyncio.run(upload.read(request, limit=5_000, seconds=5))
+    assert request.protocol.read <= 6_000
+
+
+def test_a_body_that_does_not_arrive_in_time():
+    request = request_of(b"x" * 3_000, {"Content-Type": "image/png"}, pause=0.2)
+    with pytest.raises(errors.ClientTooSlow):
+        asyncio.run(upload.read(request, limit=5_000, seconds=0.1))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "2500"}])
+def test_the_body_is_read_whole(headers):
+    request = request_of(bytes(range(250)) * 10, headers)
+    assert asyncio.run(upload.read(request, limit=5_000, seconds=5)) == bytes(range(250)) * 10
+    assert request.size == 2500
