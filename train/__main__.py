@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
 COMMANDS = {
     "fit": "train LeNet on MNIST and save its weights",
     "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
+    "ablate": "train the recipe one step at a time and write the table of what each step is worth",
     "pack": "make model_store/mnist.mar from the weights and handler/",
 }
 

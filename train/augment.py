@@ -21,16 +21,16 @@ COARSE = 6  # nodes of the elastic displacement along each side
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far a picture may be distorted; every range is sampled uniformly unless said otherwise.
+    """How far a picture may be distorted at most; each picture by a random strength times these.
 
     Angles in radians, lengths in pixels, shares of pictures in [0, 1], grey values in [0, 1].
     """
 
-    rotation: float = 0.25
-    scale: float = 0.15  # each axis by its own factor in 1 +- scale
-    shear: float = 0.2
-    shift: float = 2.0
-    elastic: float = 0.8  # standard deviation of the displacement at the coarse nodes
+    rotation: float = 0.35
+    scale: float = 0.25  # each axis by its own factor in 1 +- scale
+    shear: float = 0.3
+    shift: float = 3.0
+    elastic: float = 1.2  # standard deviation of the displacement at the coarse nodes
     thicken: float = 0.15  # share of pictures whose stroke grows ...
     thin: float = 0.15  # ... or shrinks, by up to a pixel to each side
     soften: float = 0.15  # share of pictures that are blurred
@@ -60,8 +60,10 @@ def _augment(pictures: Tensor, how: Distortion, generator: Generator) -> Tensor:
 def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
     """Sampling grids, float32 [n, 28, 28, 2] in the units of `grid_sample`, where the picture is [-1, 1] wide."""
 
+    strength = torch.rand(n, generator=generator)  # of all distortion of a picture: most are mild, some are wild
+
     def uniform(reach: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * reach
+        return (torch.rand(n, generator=generator) * 2 - 1) * reach * strength
 
     angle, shear = uniform(how.rotation), uniform(how.shear)
     wide, high = 1 + uniform(how.scale), 1 + uniform(how.scale)
@@ -70,7 +72,8 @@ def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
     down = torch.stack([angle.sin(), high * angle.cos(), uniform(how.shift) * pixel], 1)
     grid = F.affine_grid(torch.stack([across, down], 1), [n, 1, SIDE, SIDE], align_corners=False)
     if how.elastic:
-        nodes = torch.randn(n, COARSE, COARSE, 2, generator=generator) * (how.elastic * pixel)
+        nodes = torch.randn(n, COARSE, COARSE, 2, generator=generator) * how.elastic * pixel
+        nodes *= strength[:, None, None, None]
         grid = grid + torch.einsum("yi,xj,nijc->nyxc", _SPLINE, _SPLINE, nodes)
     return grid
 

@@ -37,7 +37,8 @@ class Recipe:
         return asdict(self)
 
 
-FULL = Recipe()
+FULL = Recipe(rate=8e-3, teachers=1)
+TEACHER = Recipe(seed=101, epochs=16, rate=6e-3, weight_decay=0.03, averaging=0.03)
 QUICK = Recipe(
     epochs=5,
     rate=8e-3,

@@ -5,10 +5,19 @@ student must see the very same distorted picture: L. Beyer et al.: Knowledge dis
 consistent, CVPR 2022.
 """
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from train.loop import fit
+from train.mnist import Digits
+from train.recipe import TEACHER, Recipe
 from train.stream import pixels_of
+
+RUN = Path(__file__).parent.parent / "run" / "train"  # what runs leave behind
 
 
 def block(inputs: int, outputs: int, side: int = 3, padding: int = 1) -> nn.Sequential:
@@ -51,3 +60,27 @@ class Teachers:
     def __call__(self, pictures: Tensor) -> Tensor:
         batches = (pixels_of(batch) for batch in pictures.split(500))
         return torch.cat([torch.stack([net(pixels) for net in self.nets]).mean(0) for pixels in batches])
+
+
+def teachers(recipe: Recipe, train: Digits, validation: Digits) -> Teachers | None:
+    """The recipe's teachers, from run/ where they have been trained already; None if it has none.
+
+    Raises KeyboardInterrupt when one was stopped before its last epoch: half a teacher is not worth learning from.
+    """
+    recipes = [replace(TEACHER, seed=TEACHER.seed + number) for number in range(recipe.teachers)]
+    return Teachers([_teacher(each, train, validation) for each in recipes]) if recipes else None
+
+
+def _teacher(recipe: Recipe, train: Digits, validation: Digits) -> Teacher:
+    path = RUN / f"teacher-{recipe.seed}.pt"
+    net = Teacher().to(memory_format=torch.channels_last)
+    if path.exists() and (kept := torch.load(path, weights_only=True))["recipe"] == recipe.as_dict():
+        net.load_state_dict(kept["weights"])
+        return net
+    print(f"teacher {recipe.seed}: {recipe.epochs} epochs")
+    fitted = fit(Teacher, recipe, train, validation, path.with_suffix(".checkpoint"), resume=True)
+    if fitted.interrupted:
+        raise KeyboardInterrupt
+    torch.save({"recipe": recipe.as_dict(), "weights": fitted.net.state_dict()}, path.with_suffix(".partial"))
+    os.replace(path.with_suffix(".partial"), path)
+    return fitted.net
