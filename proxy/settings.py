@@ -109,6 +109,15 @@ class Settings:
         Path("run/key_file.json"), Path, "its token file; read again whenever a token is refused"
     )
 
+    # read by `python -m serve` alone, which starts TorchServe beside the proxy
+    ts_management_port: int = setting(8081, port_number, "TorchServe's management port")
+    ts_metrics_port: int = setting(8082, port_number, "TorchServe's metrics port")
+    ts_workers: int = setting(
+        min(8, max(2, os.cpu_count() or 1)), whole(1, 1024), "its workers; by default one a core, at least 2, at most 8"
+    )
+    run_dir: Path = setting(Path("run"), Path, "logs and tokens go to a folder in it that is named after PORT")
+    model_store: Path = setting(Path("model_store"), Path, "folder of mnist.mar and mnist.mar.sha256")
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from environment variables.

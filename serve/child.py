@@ -1,4 +1,4 @@
-"""A process and all that it starts: begun again when it dies, later each time, and ended without leaving anybody behind."""
+"""A process and all that it starts: started again when it dies, ended without leaving anybody behind."""
 
 import ctypes
 import os
@@ -6,52 +6,40 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic
+from typing import Any
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal that a process gets when its parent dies
 
 
 class Child:
-    """Leader of a session of its own, so that Ctrl-C reaches only the supervisor. Its output is appended to `log`."""
+    """Leads a session of its own, so that Ctrl-C reaches the supervisor alone; `options` are Popen's."""
 
-    def __init__(self, name: str, command: list[str | Path], cwd: Path, env: dict[str, str], log: Path) -> None:
-        self.name, self.command, self.cwd, self.env, self.log = name, command, cwd, env, log
-        self.pause, self.started, self.due = 0.0, 0.0, 0.0
-        self.process: subprocess.Popen[bytes] | None = None
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of a dead child become ours to wait for
+    def __init__(self, name: str, command: list[Any], **options: Any) -> None:
+        self.name, self._command, self._options = name, command, options
+        self._options |= {"start_new_session": True, "preexec_fn": lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = self._due = self._pause = 0.0
 
     def tend(self) -> str | None:
-        """Start it when that is due; when it has died, say how, for once."""
-        if self.process is None and monotonic() >= self.due:
-            with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    self.command, cwd=self.cwd, env=self.env, stdout=log, stderr=log, start_new_session=True,
-                    preexec_fn=lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509
-                )  # fmt: skip
-            self.started = monotonic()
-        if self.process is None or (code := self.process.poll()) is None:
+        """Start it where it does not run, later each time where it dies young; say how it ended, once, where it has."""
+        if not self._process and monotonic() >= self._due:
+            self._process, self._started = subprocess.Popen(self._command, **self._options), monotonic()  # noqa: S603
+        if not self._process or (code := self._process.poll()) is None:
             return None
-        self.kill()
-        self.pause = min(30, 2 * self.pause or 1) if monotonic() - self.started < 60 else 0
-        self.due = monotonic() + self.pause
+        self.end()
+        self._pause = min(30, 2 * self._pause or 1) if monotonic() - self._started < 60 else 0
+        self._due = monotonic() + self._pause
         return f"{self.name} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
 
-    def end(self, seconds: float) -> None:
-        """SIGTERM; what still runs after `seconds` is killed."""
-        if self.process:
-            self.process.terminate()
+    def end(self, seconds: float = 0) -> None:
+        """SIGTERM; what is left of it after `seconds` is killed."""
+        if leader := self._process:
+            self._process = None
+            leader.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-            self.kill()
-
-    def kill(self) -> None:
-        """End the whole group at once and wait until every one of it is gone."""
-        group, self.process = self.process, None
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group.pid, signal.SIGKILL)
-        group.wait()
-        with suppress(ChildProcessError):
-            while os.waitpid(-group.pid, 0):
-                pass
+                leader.wait(seconds)
+            with suppress(ProcessLookupError, PermissionError):  # nobody is left
+                os.killpg(leader.pid, signal.SIGKILL)
+            leader.wait()

@@ -2,17 +2,18 @@
 
     pictures uint8 [n, 28, 28] -> normalized float32 [n, 1, 28, 28] -> LeNet -> logits float32 [n, 10]
 
-Written here rather than exported by torch: the exporter needs onnxscript and a traced model, its output changes with its
-version, and normalization would stay outside. The operators are those of https://onnx.ai/onnx/operators/.
+Written here rather than exported by torch: the exporter needs onnxscript and a traced model, its output changes with
+its version, and normalization would stay outside. The operators are those of https://onnx.ai/onnx/operators/.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from digit import MEAN, SIDE, STD
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
+
+from digit import MEAN, SIDE, STD
 
 OPSET = 17  # Every operator used here has had its present form since then, so any recent runtime reads it.
 IR_VERSION = 8  # The file format that came with that opset.

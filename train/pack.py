@@ -1,28 +1,24 @@
-"""From weights and handler/ to the archive that TorchServe loads: the same inputs give the same bytes, on every machine.
+"""From weights and handler/ to the archive that TorchServe loads: the same inputs give the same bytes everywhere.
 
-    weights -> ONNX graph
-    weights + graph + the flat files of handler/ -> torch-model-archiver -> entries sorted, times fixed -> mnist.mar, mnist.mar.sha256
+weights -> ONNX graph -> with the weights and the flat files of handler/ through torch-model-archiver
+        -> entries sorted, times fixed -> mnist.mar, mnist.mar.sha256
 """
 
 import argparse
-import hashlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import torch
-from lenet import LeNet
 
+from lenet import LeNet
+from train import archive as mar
 from train import onnx_graph
 
 ROOT = Path(__file__).parent.parent
 MODEL_NAME = "mnist"
-MANIFEST = "MAR-INF/MANIFEST.json"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can carry
 
 
 class PackError(Exception):
@@ -45,15 +41,15 @@ def run(args: argparse.Namespace) -> int:
     except (PackError, OSError) as error:
         print(f"cannot pack: {error}", file=sys.stderr)
         return 1
-    digest = sha256_file(archive).read_text().split()[0]
-    print(f"{archive}: version {args.version}, {archive.stat().st_size / 1024:.0f} KiB, sha256 {digest}")
+    size = archive.stat().st_size / 1024
+    print(f"{archive}: version {args.version}, {size:.0f} KiB, sha256 {mar.checksum(archive)}")
     return 0
 
 
 def pack(weights: Path, handler: Path, output: Path, version: str = "1.0") -> Path:
     """Write `output`/mnist.mar and its sha256 beside it; return the archive's path.
 
-    Raises PackError for weights that are none of LeNet's or a failing archiver, OSError where a file cannot be read or written.
+    Raises PackError for weights that are not LeNet's and where the archiver fails, OSError for files and folders.
     """
     state = load_weights(weights)
     output.mkdir(parents=True, exist_ok=True)
@@ -63,16 +59,11 @@ def pack(weights: Path, handler: Path, output: Path, version: str = "1.0") -> Pa
         graph.write_bytes(onnx_graph.build(state))
         raw = _run_archiver(weights, graph, handler, version, Path(staging))
         finished = output / f".{MODEL_NAME}.mar.{os.getpid()}"
-        _rewrite(raw, finished)
+        mar.rewrite(raw, finished)
     archive = output / f"{MODEL_NAME}.mar"
     finished.replace(archive)
-    sha256_file(archive).write_text(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n")
+    mar.checksum_file(archive).write_text(f"{mar.checksum(archive)}  {archive.name}\n")
     return archive
-
-
-def sha256_file(archive: Path) -> Path:
-    """Where the checksum of `archive` lies, in the format of sha256sum."""
-    return archive.with_name(f"{archive.name}.sha256")
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -83,13 +74,15 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError as error:
         raise PackError(f"no weights at {path}; `make train` makes them") from error
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise PackError(f"{path} holds no weights of LeNet ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        cause = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise PackError(f"{path} holds no weights of LeNet ({cause})") from error
     return state
 
 
 def _run_archiver(weights: Path, graph: Path, handler: Path, version: str, staging: Path) -> Path:
     """The archive as torch-model-archiver writes it, in `staging`."""
-    extra = [path for path in handler.iterdir() if path.suffix in (".py", ".json") and path.name not in ("lenet.py", "mnist_handler.py")]
+    named = ("lenet.py", "mnist_handler.py")
+    extra = [path for path in handler.iterdir() if path.suffix in (".py", ".json") and path.name not in named]
     command = [
         sys.executable, "-m", "model_archiver.model_packaging",
         "--model-name", MODEL_NAME,
@@ -104,18 +97,3 @@ def _run_archiver(weights: Path, graph: Path, handler: Path, version: str, stagi
     if done.returncode:
         raise PackError(f"torch-model-archiver failed: {done.stderr.strip().splitlines()[-1]}")
     return staging / f"{MODEL_NAME}.mar"
-
-
-def _rewrite(raw: Path, finished: Path) -> None:
-    """Copy the archive with everything taken out that differs from run to run: order, times, modes, the day of packing.
-
-    Entries are stored, not deflated: the bytes do not depend on the zlib of the machine, and weights barely shrink.
-    """
-    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(finished, "w", zipfile.ZIP_STORED) as target:
-        for name in sorted(source.namelist()):
-            data = source.read(name)
-            if name == MANIFEST:
-                data = json.dumps(json.loads(data) | {"createdOn": "01/01/1980 00:00:00"}, indent=2).encode()
-            entry = zipfile.ZipInfo(name, date_time=EPOCH)
-            entry.external_attr = 0o644 << 16
-            target.writestr(entry, data)
