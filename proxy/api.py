@@ -25,27 +25,30 @@ class Api:
 
     async def __call__(self, request: Request) -> Response:
         with self.admitted(request, self._settings.max_body_bytes) as limit:
-            body = await upload.read(request, limit, self._settings.body_seconds)
+            body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
             images = upload.images(request, body, most=1)
             [result] = await self.predictor.predict(images, flag(request), request.uploads)
         return Response(200, prediction(result))
 
     @contextmanager
     def admitted(self, request: Request, most: int) -> Iterator[int]:
-        """Hold room for the upload's bytes; gives how many they may be.
+        """For as long as the upload's bytes are held; gives how many they may be.
 
         Raises:
-            NotReady, Overloaded, BodyTooLarge, UnsupportedMediaType
+            NotReady, BodyTooLarge, UnsupportedMediaType
         """
         self._readiness.admit()
-        size = upload.announced(request, most)
-        if self.held and self.held + size > self._settings.max_held_bytes:
+        try:
+            yield upload.announced(request, most)
+        finally:
+            self.held -= request.size
+
+    def hold(self, request: Request, size: int) -> None:
+        """Keep `size` more bytes of the upload; raises Overloaded where others' leave no room for them."""
+        if self.held > request.size and self.held + size > self._settings.max_held_bytes:
             raise Overloaded()
         self.held += size
-        try:
-            yield size
-        finally:
-            self.held -= size
+        request.size += size
 
 
 def flag(request: Request) -> int:

@@ -6,7 +6,10 @@ An RSGI application (Granian's interface; chosen over ASGI by measurement, docs/
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+from granian.rsgi import ProtocolClosed
 
 from proxy.cors import Cors
 from proxy.errors import InternalError, MethodNotAllowed, NotFound, ServiceError
@@ -20,6 +23,7 @@ Gate = Callable[[Request], None]
 Observer = Callable[[Request, Response], None]
 
 PATIENCE = 0.05  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
+LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most of a refused body that is still taken off the wire
 
 
 class App:
@@ -54,6 +58,8 @@ class App:
             watch.cancel()
         for observe in self._observers:
             observe(request, response)
+        if request.unread and response.status not in (408, 499):
+            await _linger(request)
 
     async def _respond(self, request: Request) -> Response:
         try:
@@ -80,6 +86,15 @@ class App:
         if request.method == "OPTIONS":
             return self._cors.preflight(allowed)
         raise MethodNotAllowed(allowed)
+
+
+async def _linger(request: Request) -> None:
+    """Take and drop what a refused client still sends: whose connection is closed meanwhile never reads the answer."""
+    dropped = 0
+    with suppress(TimeoutError, asyncio.CancelledError, ProtocolClosed):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while dropped < LINGER_BYTES and (piece := await request.piece()):
+                dropped += len(piece)
 
 
 def _watch(protocol: Any, task: "asyncio.Task[None]") -> None:

@@ -21,7 +21,7 @@ class Batch:
     async def __call__(self, request: Request) -> Response:
         settings = self._settings
         with self._api.admitted(request, settings.max_batch_bytes) as limit:
-            body = await upload.read(request, limit, settings.body_seconds)
+            body = await upload.read(request, limit, settings.body_seconds, self._api.hold)
             images = upload.images(request, body, settings.max_batch_images)
             results = await self._predict(images, request)
         if isinstance(results[0], Refusal) and all(isinstance(result, Refusal) for result in results):

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -19,12 +20,15 @@ class Request:
     Attributes:
         scope, protocol: the RSGI request (method, path, headers; the body).
         received: monotonic seconds.
-        size: bytes of the body read so far.
+        size: bytes of the body that are held.
+        unread: whether some of the body may still be under way.
         uploads: what travelled to TorchServe for it.
         code: error code of the response, "" for success.
     """
 
-    __slots__ = ("code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "uploads")
+    __slots__ = (
+        "_pieces", "code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "unread", "uploads",
+    )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any) -> None:
         self.scope, self.protocol = scope, protocol
@@ -35,8 +39,16 @@ class Request:
         self.id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
         self.received = monotonic()
         self.size = 0
+        self.unread = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self._pieces: AsyncIterator[bytes] | None = None
         self.uploads: list[Upload] = []
         self.code = ""
+
+    async def piece(self) -> bytes:
+        """The next piece of the body, empty at its end."""
+        if self._pieces is None:
+            self._pieces = aiter(self.protocol)
+        return await anext(self._pieces, b"")
 
     def wants(self, flag: str) -> bool:
         """Whether the query says `flag=1`."""

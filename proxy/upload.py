@@ -5,12 +5,17 @@ What can be refused unread is refused unread, and nothing over a limit is ever k
 
 import asyncio
 import re
+from collections.abc import Callable
 
+from granian.rsgi import ProtocolClosed
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from proxy import errors
 from proxy.request import Request
 
+Hold = Callable[[Request, int], None]
+
+AT_ONCE = 64 * 1024  # a body of at most so many bytes is read in one piece
 PARTS = 1024  # most parts of any kind in one body
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, 5.1.1
 
@@ -33,31 +38,42 @@ def announced(request: Request, limit: int) -> int:
     return length
 
 
-async def read(request: Request, limit: int, seconds: float) -> bytes:
+async def read(request: Request, limit: int, seconds: float, hold: Hold) -> bytes:
     """The whole body.
+
+    Args:
+        hold: told of bytes before they are kept; may refuse them. A larger body's are held as they arrive, not as
+            they are announced, or a few slow clients that announce much would keep everybody out.
 
     Raises:
         BodyTooLarge: it grew over `limit` bytes; nothing further was read.
         ClientTooSlow: it did not arrive within `seconds`.
+        MalformedMultipart: it ended early.
     """
     try:
         async with asyncio.timeout(seconds):
-            if "content-length" in request.headers:  # the server sees to it that no more arrives than was announced
+            if limit <= AT_ONCE and "content-length" in request.headers:  # more than announced the server cuts off
+                hold(request, limit)
                 body: bytes = await request.protocol()
             else:
-                body = await _read_unannounced(request, limit)
+                body = await _in_pieces(request, limit, hold)
     except TimeoutError:
         raise errors.ClientTooSlow() from None
-    request.size = len(body)
+    except ProtocolClosed:
+        raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from None
+    request.unread = False
     return body
 
 
-async def _read_unannounced(request: Request, limit: int) -> bytes:
+async def _in_pieces(request: Request, limit: int, hold: Hold) -> bytes:
     body = bytearray()
-    async for chunk in request.protocol:
-        body += chunk
-        if len(body) > limit:
+    while piece := await request.piece():
+        if len(body) + len(piece) > limit:
             raise errors.BodyTooLarge(limit)
+        hold(request, len(piece))
+        body += piece
+    if len(body) < int(request.headers.get("content-length", 0)):
+        raise ProtocolClosed
     return bytes(body)
 
 

@@ -118,21 +118,45 @@ def test_an_announced_size_is_held_against_the_limit_before_anything_is_read():
     assert upload.announced(request_of(headers=headers), 11) == 11
 
 
+def keep(request, size):
+    request.size += size
+
+
+def refuse(request, size):
+    raise errors.Overloaded()
+
+
 def test_an_endless_body_is_refused_while_it_streams():
     request = request_of(b"x" * 50_000, {"Content-Type": "image/png"})
     with pytest.raises(errors.BodyTooLarge):
-        asyncio.run(upload.read(request, limit=5_000, seconds=5))
+        asyncio.run(upload.read(request, limit=5_000, seconds=5, hold=keep))
     assert request.protocol.read <= 6_000
 
 
 def test_a_body_that_does_not_arrive_in_time():
     request = request_of(b"x" * 3_000, {"Content-Type": "image/png"}, pause=0.2)
     with pytest.raises(errors.ClientTooSlow):
-        asyncio.run(upload.read(request, limit=5_000, seconds=0.1))
+        asyncio.run(upload.read(request, limit=5_000, seconds=0.1, hold=keep))
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Length": "2500"}])
-def test_the_body_is_read_whole(headers):
+@pytest.mark.parametrize(("headers", "limit"), [({}, 5_000), ({"Content-Length": "2500"}, 2_500)])
+def test_the_body_is_read_whole(headers, limit):
     request = request_of(bytes(range(250)) * 10, headers)
-    assert asyncio.run(upload.read(request, limit=5_000, seconds=5)) == bytes(range(250)) * 10
+    assert asyncio.run(upload.read(request, limit, seconds=5, hold=keep)) == bytes(range(250)) * 10
     assert request.size == 2500
+    assert not request.unread
+
+
+@pytest.mark.parametrize("limit", [3_000, upload.AT_ONCE + 1])
+def test_no_byte_is_kept_that_there_is_no_room_for(limit):
+    request = request_of(b"x" * 3_000, {"Content-Length": "3000"})
+    with pytest.raises(errors.Overloaded):
+        asyncio.run(upload.read(request, limit, seconds=5, hold=refuse))
+    assert request.protocol.read <= 1_000
+    assert request.unread
+
+
+def test_a_body_that_ends_before_its_announced_length():
+    request = request_of(b"x" * 3_000, {"Content-Length": str(upload.AT_ONCE + 1)})
+    with pytest.raises(errors.MalformedMultipart):
+        asyncio.run(upload.read(request, upload.AT_ONCE + 1, seconds=5, hold=keep))
