@@ -1,6 +1,7 @@
 """The handler on batches as TorchServe's worker hands them over, with the real net: every row gets its own reply."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,9 @@ from batch import TRIP_HEADER
 from digit import CLASS_NAMES, MEAN, STD
 from lenet import LeNet
 from mnist_handler import MnistHandler
-from tests.conftest import ROOT
 from train import onnx_graph
+
+ROOT = Path(__file__).parent.parent
 
 SAMPLES = [(ROOT / f"samples/{digit}.png").read_bytes() for digit in range(10)]
 WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
@@ -54,7 +56,9 @@ def direct(image, field="image"):
 
 
 def shared(*images, flags=None, mark="shared"):
-    heads = b"".join(len(i).to_bytes(4, "big") + bytes([f]) for i, f in zip(images, flags or [0] * len(images)))
+    heads = b"".join(
+        len(i).to_bytes(4, "big") + bytes([f]) for i, f in zip(images, flags or [0] * len(images), strict=True)
+    )
     return {"body": bytearray(len(images).to_bytes(4, "big") + heads + b"".join(images))}, {TRIP_HEADER: mark}
 
 
@@ -89,7 +93,13 @@ def test_the_body_is_exactly_the_contracts(handler):
 
 
 def test_trips_direct_uploads_and_bad_ones_share_a_batch_and_each_gets_its_own(handler):
-    rows = [direct(SAMPLES[3]), shared(SAMPLES[1], b"junk", SAMPLES[2]), direct(b"junk"), direct(b""), ({"note": b"x"}, {})]
+    rows = [
+        direct(SAMPLES[3]),
+        shared(SAMPLES[1], b"junk", SAMPLES[2]),
+        direct(b"junk"),
+        direct(b""),
+        ({"note": b"x"}, {}),
+    ]
     (s0, b0), (s1, b1), (s2, b2), (s3, b3), (s4, b4) = handle(handler, *rows)
     assert (s0, label(json.loads(b0))) == (200, 3)
     assert s1 == 200
@@ -119,7 +129,9 @@ def test_a_picture_too_large_to_share_is_sent_back_and_read_alone(handler):
     assert (status, label(body)) == (200, 7)
 
 
-@pytest.mark.parametrize("row", [({"body": {"a": "json body"}}, {}), ({"body": bytearray(b"xx")}, {TRIP_HEADER: "shared"})])
+@pytest.mark.parametrize(
+    "row", [({"body": {"a": "json body"}}, {}), ({"body": bytearray(b"xx")}, {TRIP_HEADER: "shared"})]
+)
 def test_rows_of_no_known_form_get_an_error_of_their_own(handler, row):
     (bad, _), (good, _) = handle(handler, row, direct(SAMPLES[1]))
     assert (bad, good) == (422, 200)
