@@ -11,6 +11,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from proxy import page
 from proxy.api import Api
 from proxy.app import App
 from proxy.batch import Batch
@@ -34,6 +35,7 @@ async def serve(settings: Settings) -> None:
             "/api/mnist/batch": {"POST": Batch(settings, api)},
             "/livez": {"GET": livez},
             "/readyz": {"GET": readiness.readyz},
+            **page.routes(),
         }
         app = App(routes, Cors(settings.cors_origins))
         server = http_server(app, settings)
