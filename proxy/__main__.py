@@ -12,10 +12,13 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from proxy import page
+from proxy.access_log import AccessLog
 from proxy.api import Api
 from proxy.app import App
 from proxy.batch import Batch
 from proxy.cors import Cors
+from proxy.keys import Keys
+from proxy.metrics import Metrics
 from proxy.predictor import Predictor
 from proxy.readiness import Readiness, livez
 from proxy.settings import BadSetting, Settings, from_environment, table
@@ -25,19 +28,11 @@ log = logging.getLogger("proxy")
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until told to stop, then drain: /readyz says so first, admitted requests are answered, no new ones taken."""
+    """Serve until told to stop, then drain: /readyz says so first, admitted requests are answered, none is taken."""
     async with TorchServe(settings) as torchserve:
         readiness = Readiness(settings, torchserve)
-        predictor = Predictor(settings, torchserve)
-        api = Api(settings, predictor, readiness)
-        routes = {
-            "/api/mnist": {"POST": api},
-            "/api/mnist/batch": {"POST": Batch(settings, api)},
-            "/livez": {"GET": livez},
-            "/readyz": {"GET": readiness.readyz},
-            **page.routes(),
-        }
-        app = App(routes, Cors(settings.cors_origins))
+        access_log = AccessLog(settings.log_format)
+        app = application(settings, torchserve, readiness, access_log)
         server = http_server(app, settings)
         watching = asyncio.create_task(readiness.watch())
         serving = asyncio.create_task(server.serve())
@@ -48,7 +43,33 @@ async def serve(settings: Settings) -> None:
         await _idle(app, settings.grace_seconds)
         server.stop()
         watching.cancel()
+        access_log.close()
         await serving
+
+
+def application(settings: Settings, torchserve: TorchServe, readiness: Readiness, access_log: AccessLog) -> App:
+    """The way of an upload, and around it what may be left out."""
+    predictor = Predictor(settings, torchserve)
+    api = Api(settings, predictor, readiness)
+    routes = {
+        "/api/mnist": {"POST": api},
+        "/api/mnist/batch": {"POST": Batch(settings, api)},
+        "/livez": {"GET": livez},
+        "/readyz": {"GET": readiness.readyz},
+    }
+    metrics = Metrics()
+    routes["/metrics"] = {"GET": metrics.endpoint}
+    metrics.endpoints(routes)  # the page's many files are one endpoint more: the other
+    routes |= page.routes()
+    metrics.lane("shared", predictor.shared)
+    metrics.lane("alone", predictor.alone)
+    metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
+    metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
+    metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
+    metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: app.open)
+    gates = [Keys(settings.api_keys)] if settings.api_keys else []
+    app = App(routes, Cors(settings.cors_origins), gates, [metrics.observe, *access_log.observers])
+    return app
 
 
 def http_server(app: App, settings: Settings) -> Server:

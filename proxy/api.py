@@ -27,7 +27,7 @@ class Api:
         with self.admitted(request, self._settings.max_body_bytes) as limit:
             body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
             images = upload.images(request, body, most=1)
-            [result] = await self.predictor.predict(images, flag(request), request.uploads)
+            [result] = await self.predictor.predict(images, flag(request), request.uploads, request.traceparent)
         return Response(200, prediction(result))
 
     @contextmanager

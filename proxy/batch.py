@@ -32,7 +32,10 @@ class Batch:
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
         allowed = [image for image in images if len(image) <= self._settings.max_body_bytes]
         predict = self._api.predictor.predict
-        groups = (predict(group, flag(request), request.uploads) for group in groups_of(allowed, self._settings))
+        groups = (
+            predict(group, flag(request), request.uploads, request.traceparent)
+            for group in groups_of(allowed, self._settings)
+        )
         results = iter([result for group in await asyncio.gather(*groups) for result in group])
         return [next(results) if len(image) <= self._settings.max_body_bytes else self._too_large for image in images]
 

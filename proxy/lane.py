@@ -15,16 +15,17 @@ from proxy.errors import InternalError, Overloaded, ServiceError
 from proxy.trip import Reply
 
 log = logging.getLogger(__name__)
-Carry = Callable[[Sequence[bytes], Sequence[int]], Awaitable[list[Reply]]]
+Carry = Callable[[Sequence[bytes], Sequence[int], str], Awaitable[list[Reply]]]
 
 
 class Upload:
     """Pictures of one client that travel together, the future of their replies, and when what happened to them."""
 
-    __slots__ = ("deadline", "flag", "images", "joined", "left", "replies", "returned", "size")
+    __slots__ = ("deadline", "flag", "images", "joined", "left", "replies", "returned", "size", "traceparent")
 
-    def __init__(self, images: Sequence[bytes], flag: int, deadline: float) -> None:
+    def __init__(self, images: Sequence[bytes], flag: int, deadline: float, traceparent: str = "") -> None:
         self.images, self.flag, self.deadline = images, flag, deadline  # trip.DETAILS or 0; monotonic seconds
+        self.traceparent = traceparent
         self.size = sum(map(len, images))  # bytes
         self.replies: asyncio.Future[list[Reply]]
         self.joined = self.left = self.returned = 0.0  # monotonic seconds: the queue, on the trip, with its replies
@@ -34,7 +35,7 @@ class Lane:
     """Uploads wait here and share trips.
 
     Args:
-        carry: makes one trip with images and flags; returns a reply for each image, or raises a ServiceError.
+        carry: makes one trip with images, flags and a traceparent; a reply for each image, or a ServiceError raised.
         trips: most trips under way at one time.
         pictures, size: most pictures and bytes in one trip; an upload that alone is more travels by itself.
         queue: most pictures waiting.
@@ -102,11 +103,12 @@ class Lane:
     async def _travel(self, uploads: list[Upload]) -> None:
         images = [image for upload in uploads for image in upload.images]
         flags = [upload.flag for upload in uploads for _ in upload.images]
+        traceparent = uploads[0].traceparent if len(uploads) == 1 else ""  # a shared trip belongs to many traces
         replies: list[Reply] = []
         failure: ServiceError | None = None
         try:
             async with asyncio.timeout_at(max(upload.deadline for upload in uploads)):
-                replies = await self._carry(images, flags)
+                replies = await self._carry(images, flags, traceparent)
         except TimeoutError:  # every upload aboard has passed its own deadline and is gone
             return
         except ServiceError as error:

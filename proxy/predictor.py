@@ -36,18 +36,21 @@ class Predictor:
         self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures)
 
-    async def predict(self, images: Sequence[bytes], flag: int, uploads: list[Upload]) -> list[Result]:
+    async def predict(
+        self, images: Sequence[bytes], flag: int, uploads: list[Upload], traceparent: str = ""
+    ) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
 
         Args:
             images: one image, or several that may share a trip (proxy/batch.py).
             flag: trip.DETAILS or 0.
             uploads: gets every upload that travelled, for whoever measures.
+            traceparent: passed on by a trip that no other upload shares.
         """
         deadline = monotonic() + self._settings.deadline_seconds
 
         def upload(images: Sequence[bytes]) -> Upload:
-            uploads.append(Upload(images, flag, deadline))
+            uploads.append(Upload(images, flag, deadline, traceparent))
             return uploads[-1]
 
         try:

@@ -12,6 +12,9 @@ from proxy.lane import Upload
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_TRACEPARENT = re.compile(  # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 class Request:
@@ -23,11 +26,13 @@ class Request:
         size: bytes of the body that are held.
         unread: whether some of the body may still be under way.
         uploads: what travelled to TorchServe for it.
+        traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
     """
 
     __slots__ = (
-        "_pieces", "code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "unread", "uploads",
+        "_pieces", "code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "traceparent",
+        "unread", "uploads",
     )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any) -> None:
@@ -37,6 +42,8 @@ class Request:
         self.headers = scope.headers
         given = self.headers.get("x-request-id", "")
         self.id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        given = self.headers.get("traceparent", "")
+        self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
         self.received = monotonic()
         self.size = 0
         self.unread = "content-length" in self.headers or "transfer-encoding" in self.headers

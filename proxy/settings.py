@@ -37,6 +37,13 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _keys(text: str) -> tuple[str, ...]:
+    """a comma-separated list of keys, or nothing"""
+    if text and not _words(text):  # meant to lock the API, and would leave it open
+        raise ValueError
+    return _words(text)
+
+
 def _text(text: str) -> str:
     """some text"""
     if not text:
@@ -75,7 +82,7 @@ class Settings:
     host: str = setting("127.0.0.1", _text, "address to listen on; 0.0.0.0 for every interface")
     port: int = setting(3001, port_number, "port to listen on")
     cors_origins: tuple[str, ...] = setting(("*",), _words, "origins whose pages may call the API")
-    api_keys: tuple[str, ...] = setting((), _words, "when set, one of these keys must come with each call of the API")
+    api_keys: tuple[str, ...] = setting((), _keys, "when set, one of these keys must come with each call of the API")
     log_format: str = setting(
         "auto", _choice("auto", "json", "text", "off"), "one line a request: JSON, for people, none; auto: by terminal"
     )

@@ -47,11 +47,14 @@ class TorchServe:
     ) -> None:
         await self._session.close()
 
-    async def carry(self, model: str, alone: bool, images: Sequence[bytes], flags: Sequence[int]) -> list[trip.Reply]:
+    async def carry(
+        self, model: str, alone: bool, images: Sequence[bytes], flags: Sequence[int], traceparent: str = ""
+    ) -> list[trip.Reply]:
         """One trip to `model`; a reply for each image, in order.
 
         Args:
             alone: the trip holds one upload only, so that its pictures may be of any size.
+            traceparent: the trace that the trip belongs to, if any.
 
         Raises:
             NotReady: nothing listens there.
@@ -59,10 +62,10 @@ class TorchServe:
         """
         body = trip.encode(images, flags)
         try:
-            status, answer = await self._post(model, alone, body)
+            status, answer = await self._post(model, alone, body, traceparent)
             if status in REFUSED:
                 self._token.read()
-                status, answer = await self._post(model, alone, body)
+                status, answer = await self._post(model, alone, body, traceparent)
         except aiohttp.ClientConnectorError as error:
             raise NotReady() from error
         except (aiohttp.ClientError, OSError) as error:
@@ -75,7 +78,9 @@ class TorchServe:
         except ValueError as error:
             raise ModelServerError() from error
 
-    async def _post(self, model: str, alone: bool, body: bytes) -> tuple[int, bytes]:
+    async def _post(self, model: str, alone: bool, body: bytes, traceparent: str) -> tuple[int, bytes]:
         headers = self._token.header | {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": BINARY}
+        if traceparent:
+            headers["traceparent"] = traceparent
         async with self._session.post(self._base + model, data=body, headers=headers) as response:
             return response.status, await response.read()

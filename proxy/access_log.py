@@ -1,0 +1,111 @@
+"""One line a request, on standard output: JSON for machines, columns for people.
+
+observe: a request -> a line in memory; a thread writes what has gathered, twice a second and at the end. So a slow,
+full or closed output costs lines, never answers. Of what was uploaded a line tells the size and nothing else.
+"""
+
+import json
+import os
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from functools import lru_cache
+from time import monotonic, time
+
+from proxy.request import Request, Response
+
+PERIOD = 0.5  # seconds between writes
+MOST = 100_000  # lines kept while the output does not take them
+_quoted = lru_cache(1024)(lambda text: json.dumps(text[:256]))
+
+
+class AccessLog:
+    """Writes the lines.
+
+    Args:
+        form: LOG_FORMAT: json, text, off; auto is text on a terminal and JSON elsewhere.
+        descriptor: of the file that the lines go to.
+
+    Attributes:
+        lost: lines that could not be written.
+    """
+
+    def __init__(self, form: str, descriptor: int = 1) -> None:
+        if form == "auto":
+            form = "text" if os.isatty(descriptor) else "json"
+        self._line = as_text if form == "text" else as_json
+        self.observers = [] if form == "off" else [self.observe]
+        self._descriptor = descriptor
+        self._lines: deque[str] = deque()
+        self._torn = False  # the last line came out only in part, or not at all
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
+        self._thread.start()
+        self.lost = 0
+
+    def observe(self, request: Request, response: Response) -> None:
+        """Log a request whose response is sent."""
+        if len(self._lines) < MOST:
+            self._lines.append(self._line(request, response))
+        else:
+            self.lost += 1
+
+    def close(self) -> None:
+        """Write what is left; an output that is stuck is given a second."""
+        self._closing.set()
+        self._thread.join(1)
+
+    def _write(self) -> None:
+        while not self._closing.wait(PERIOD):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        data = "".join(lines).encode()
+        if self._torn and lines:
+            data = b"\n" + data
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+                self._torn = False
+        except OSError:  # disk full, nobody reads: what is not written is gone, the next line begins anew
+            self.lost += data.lstrip(b"\n").count(b"\n")
+            self._torn = True
+
+
+def as_json(request: Request, response: Response) -> str:
+    """A line for machines. `ms`: the whole request; until its body had arrived and been parsed, the longest wait for
+    a trip and the longest trip, these three 0 where it did not come so far."""
+    total, arrival, queue, trip = _hops(request)
+    trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
+    return (
+        f'{{"time": "{datetime.fromtimestamp(time(), UTC).isoformat(timespec="milliseconds")}", "id": "{request.id}", '
+        f'"method": {_quoted(request.method)}, "path": {_quoted(request.path)}, "status": {response.status}, '
+        f'"code": "{request.code}", '
+        f'"ms": {{"total": {total:.2f}, "arrival": {arrival:.2f}, "queue": {queue:.2f}, "trip": {trip:.2f}}}, '
+        f'"bytes": {{"in": {request.size}, "out": {len(response.body)}}}, "uploads": {len(request.uploads)}{trace}}}\n'
+    )
+
+
+def as_text(request: Request, response: Response) -> str:
+    """A line for people."""
+    total, _, queue, trip = _hops(request)
+    hops = f" (queue {queue:.1f}, trip {trip:.1f})" if request.uploads else ""
+    return (
+        f"{datetime.now():%H:%M:%S} {response.status} {request.method} {_quoted(request.path)[1:-1]} {request.code} "
+        f"{total:.1f} ms{hops} {request.size} B in, {len(response.body)} B out, id {request.id}\n"
+    )
+
+
+def _hops(request: Request) -> tuple[float, float, float, float]:
+    """Milliseconds: the whole request, until its first upload joined a queue, the longest wait, the longest trip."""
+    now = monotonic()
+    total = (now - request.received) * 1000
+    uploads = [upload for upload in request.uploads if upload.joined]  # the others were refused at once
+    if not uploads:
+        return total, 0.0, 0.0, 0.0
+    arrival = uploads[0].joined - request.received
+    queue = max((upload.left or now) - upload.joined for upload in uploads)
+    trip = max((upload.returned or now) - upload.left if upload.left else 0.0 for upload in uploads)
+    return total, arrival * 1000, queue * 1000, trip * 1000

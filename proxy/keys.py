@@ -1,0 +1,35 @@
+"""A gate in front of the API: one of the configured keys must come with each call.
+
+Every key is compared, each in constant time, so that how long a refusal takes tells nothing about any of them.
+"""
+
+import hmac
+from collections.abc import Sequence
+
+from proxy.errors import Unauthorized
+from proxy.request import Request
+
+
+class Keys:
+    """The gate. Only paths under /api/ need a key: probes, metrics and the page do not.
+
+    Args:
+        keys: each of them opens.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = [key.encode() for key in keys]
+
+    def __call__(self, request: Request) -> None:
+        """Let the request pass, or raise Unauthorized."""
+        if not request.path.startswith("/api/"):
+            return
+        offered = _offered(request).encode()
+        if not sum([hmac.compare_digest(offered, key) for key in self._keys]):
+            raise Unauthorized()
+
+
+def _offered(request: Request) -> str:
+    """What comes as `Authorization: Bearer <key>` or `X-API-Key: <key>`."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")

@@ -1,0 +1,114 @@
+"""Metrics: what a request and a trip leave behind, and that nobody outside can make up series."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy import VERSION
+from proxy.lane import Lane, Upload
+from proxy.metrics import Metrics
+from proxy.request import Request, Response
+from proxy.trip import Reply
+
+
+def request(path="/api/mnist", size=100, code=""):
+    it = Request(SimpleNamespace(method="POST", path=path, headers={}, query_string=""), None)
+    it.size, it.code = size, code
+    return it
+
+
+def scraped(metrics):
+    """(name, labels) -> value, as a scraper reads it."""
+    response = asyncio.run(metrics.endpoint(request("/metrics")))
+    assert response.status == 200
+    assert response.headers[0][1].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.body.decode())
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value for family in families for sample in family.samples
+    }
+
+
+@pytest.fixture
+def metrics():
+    metrics = Metrics()
+    metrics.endpoints(["/api/mnist"])
+    return metrics
+
+
+def outcome(status, code, endpoint="/api/mnist"):
+    return "mnist_requests_total", ("code", code), ("endpoint", endpoint), ("status", status)
+
+
+def test_requests_are_counted_by_endpoint_status_and_code(metrics):
+    for _ in range(3):
+        metrics.observe(request(), Response(200, b""))
+    metrics.observe(request(code="undecodable_image"), Response(422, b""))
+    seen = scraped(metrics)
+    assert seen[outcome("200", "")] == 3
+    assert seen[outcome("422", "undecodable_image")] == 1
+    assert seen["mnist_received_bytes_total", ("endpoint", "/api/mnist")] == 400
+    assert seen["mnist_request_seconds_count", ("endpoint", "/api/mnist")] == 4
+
+
+def test_unknown_paths_share_one_series(metrics):
+    before = len(scraped(metrics))
+    for number in range(100):
+        metrics.observe(request(f"/admin/{number}.php", 0, "not_found"), Response(404, b""))
+    seen = scraped(metrics)
+    assert seen[outcome("404", "not_found", "other")] == 100
+    assert len(seen) - before == 2  # the counter and its time of creation
+
+
+def test_how_long_an_upload_waited_is_put_into_buckets(metrics):
+    it = request()
+    for seconds in (0.0, 0.0035, 20.0):
+        upload = Upload((b"x",), 0, 0.0)
+        upload.joined = 1.0
+        upload.left = 1.0 + seconds
+        it.uploads.append(upload)
+    it.uploads.append(Upload((b"refused",), 0, 0.0))
+    metrics.observe(it, Response(200, b""))
+    seen = scraped(metrics)
+    assert seen["mnist_queue_seconds_count",] == 3
+    assert seen["mnist_queue_seconds_bucket", ("le", "0.003")] == 1
+    assert seen["mnist_queue_seconds_bucket", ("le", "0.005")] == 2
+    assert seen["mnist_queue_seconds_bucket", ("le", "10.0")] == 2
+    assert seen["mnist_queue_seconds_sum",] == pytest.approx(20.0035)
+
+
+def test_a_lanes_trips_and_queue_are_shown(metrics):
+    async def two_trips():
+        gate = asyncio.Event()
+
+        async def carry(images, flags, traceparent):
+            await gate.wait()
+            return [Reply(200, b"{}") for _ in images]
+
+        lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100)
+        metrics.lane("shared", lane)
+        flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        during = {family.name: family.samples for family in metrics.registry.collect()}
+        gate.set()
+        await asyncio.gather(*flights)
+        return during
+
+    during = asyncio.run(two_trips())
+    assert during["mnist_queue_pictures"][0].value == 3
+    assert during["mnist_trips_under_way"][0].value == 1
+    seen = scraped(metrics)
+    assert seen["mnist_trip_pictures_count", ("lane", "shared")] == 2
+    assert seen["mnist_trip_pictures_sum", ("lane", "shared")] == 4
+    assert seen["mnist_trip_pictures_bucket", ("lane", "shared"), ("le", "1.0")] == 1
+    assert seen["mnist_trip_seconds_count", ("lane", "shared")] == 2
+
+
+def test_what_runs_and_what_it_uses_is_shown(metrics):
+    metrics.gauge("mnist_ready", "about", lambda: True)
+    seen = scraped(metrics)
+    assert any(name == "mnist_build_info" and ("version", VERSION) in labels for name, *labels in seen)
+    assert seen["mnist_ready",] == 1
+    assert seen["process_resident_memory_bytes",] > 1e6
+    assert seen["process_open_fds",] > 2
