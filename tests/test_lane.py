@@ -14,11 +14,12 @@ class Road:
     """Trips that take place when the test says so; keeps which images went together."""
 
     def __init__(self):
-        self.trips = []
+        self.trips, self.traces = [], []
         self.open = asyncio.Event()
 
-    async def carry(self, images, flags):
+    async def carry(self, images, flags, traceparent):
         self.trips.append(list(images))
+        self.traces.append(traceparent)
         await self.open.wait()
         return [Reply(200, b"seen " + image) for image in images]
 
@@ -113,7 +114,7 @@ def test_a_failed_trip_fails_everyone_aboard_and_nobody_else(raised, expected):
     async def scenario():
         calls = []
 
-        async def carry(images, flags):
+        async def carry(images, flags, traceparent):
             calls.append(images)
             if len(calls) == 1:
                 raise raised
@@ -136,5 +137,19 @@ def test_a_trip_that_hangs_is_given_up_with_the_last_deadline_aboard():
         await asyncio.sleep(0.15)
         assert lane.under_way == 0
         task.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_trace_goes_on_with_a_lone_trip_and_not_with_a_shared_one():
+    async def scenario():
+        road = Road()
+        lane = lane_on(road)
+        traced = [Upload((b"x",), 0, monotonic() + 5, trace) for trace in ("first", "second", "third")]
+        tasks = await started(lane, *traced)
+        road.open.set()
+        await asyncio.gather(*tasks)
+        assert [len(trip) for trip in road.trips] == [1, 2]
+        assert road.traces == ["first", ""]
 
     asyncio.run(scenario())

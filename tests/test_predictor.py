@@ -17,7 +17,7 @@ class TorchServe:
         self.faults, self.hang = faults or {}, hang
         self.trips = []
 
-    async def carry(self, model, alone, images, flags):
+    async def carry(self, model, alone, images, flags, traceparent=""):
         self.trips.append((model, list(images)))
         if self.hang:
             await asyncio.sleep(60)

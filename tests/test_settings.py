@@ -14,7 +14,7 @@ NAMES = [field.name.upper() for field in dataclasses.fields(Settings)]
 
 
 def proxy(*arguments, **environment):
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "proxy", *arguments],
         cwd=ROOT,
         env=environment,

@@ -105,3 +105,19 @@ def test_nobody_listening_is_not_ready(tmp_path, unused_tcp_port=9):
 
     with pytest.raises(NotReady):
         asyncio.run(scenario())
+
+
+def test_a_trips_trace_is_passed_on(tmp_path):
+    seen = []
+
+    async def noting(request):
+        seen.append(request.headers.get("traceparent"))
+        return await echo(request)
+
+    async def scenario():
+        async with far_end(noting, tmp_path / "keys.json") as client:
+            await client.carry("mnist", False, [b"a"], [0], "00-trace")
+            await client.carry("mnist", False, [b"a"], [0])
+
+    asyncio.run(scenario())
+    assert seen == ["00-trace", None]
