@@ -11,28 +11,24 @@ ARG BASE=docker.io/library/python:${PYTHON}-slim-bookworm
 FROM ${BASE} AS build
 # Which of PyTorch's own indices torch comes from: its builds are named after what they run on.
 ARG DEVICE=cpu
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/mnist
 COPY requirements.txt .
-# Only what serving needs: the file's first section. The rest of the environment (a JVM included) comes in wheels.
-RUN python -m venv /opt/venv \
+# Only what serving needs: the file's first section. A Java runtime comes with it, in a wheel.
+RUN python -m venv .venv \
     && sed '/^# training/,$d' requirements.txt > /tmp/serving.txt \
     && PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/${DEVICE} ${PIP_EXTRA_INDEX_URL:-}" \
-       /opt/venv/bin/pip install --no-cache-dir --only-binary :all: -r /tmp/serving.txt
-ENV PATH=/opt/venv/bin:$PATH
-COPY handler/ handler/
-COPY proxy/ proxy/
-COPY serve/ serve/
-COPY train/ train/
-COPY samples/ samples/
-COPY config.properties Makefile ./
-RUN python -m train pack
+       .venv/bin/pip install --no-cache-dir -r /tmp/serving.txt
+COPY . .
+RUN touch .venv/.installed && make .venv/torchserve.aot model_store/mnist.mar
 
 FROM ${BASE}
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /run/mnist --shell /usr/sbin/nologin mnist
-COPY --from=build /opt/venv /opt/venv
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /run/mnist --shell /usr/sbin/nologin mnist \
+    && install -d -o mnist -g mnist -m 700 /run/mnist
 COPY --from=build /srv/mnist /srv/mnist
 # Everything that is written at run time lies under /run/mnist: give it a tmpfs, and the rest can be read-only.
-ENV PATH=/opt/venv/bin:$PATH \
+ENV PATH=/srv/mnist/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/run/mnist \
