@@ -97,6 +97,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _png(data: bytes, max_pixels: int) -> Decoded:
+    if data[12:16] != b"IHDR":
+        raise _undecodable()
     width, height, depth, colour = unpack_from("!IIBB", data, 16)
     _check_size(width, height, max_pixels)
     if b"IEND\xaeB`\x82" not in data[-4096:]:
