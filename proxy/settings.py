@@ -5,125 +5,64 @@ The table that `python -m proxy --help` prints and the README shows is made from
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
+LOG_FORMATS = ("auto", "json", "text", "off")
+NUMBERS = {int: "a whole number", float: "a number"}
+WORKERS = min(8, max(2, os.cpu_count() or 1))
 
 
 class BadSetting(ValueError):
     """An environment variable whose value cannot be used; the message names it and says what it should be."""
 
 
-def _within(convert: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = convert(text)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    parse.__doc__ = f"{'a whole number' if convert is int else 'a number'} from {least:g} to {most:g}"
-    return parse
-
-
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """The parser of whole numbers within these bounds."""
-    return _within(int, least, most)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """a comma-separated list"""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    """a comma-separated list of keys, or nothing"""
-    if text and not _words(text):  # meant to lock the API, and would leave it open
-        raise ValueError
-    return _words(text)
-
-
-def _text(text: str) -> str:
-    """some text"""
-    if not text:
-        raise ValueError
-    return text
-
-
-def _switch(text: str) -> bool:
-    """0 or 1"""
-    return {"0": False, "1": True}[text]
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError
-        return text
-
-    parse.__doc__ = "one of " + ", ".join(words)
-    return parse
-
-
-def setting(default: Any, parse: Callable[[str], Any], about: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "about": about})
-
-
-port_number = whole(1, 65535)
-_seconds = _within(float, 0, 3600)
-_count = whole(1, 1_000_000)
+def setting(default: Any, about: str, least: float = 1, most: float = 1024, choice: tuple[str, ...] = ()) -> Any:
+    """A field whose default tells its type; numbers have bounds, a text may have its few choices."""
+    return field(default=default, metadata={"about": about, "least": least, "most": most, "choice": choice})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. Each field is the environment variable of its name in capitals."""
 
-    host: str = setting("127.0.0.1", _text, "address to listen on; 0.0.0.0 for every interface")
-    port: int = setting(3001, port_number, "port to listen on")
-    cors_origins: tuple[str, ...] = setting(("*",), _words, "origins whose pages may call the API")
-    api_keys: tuple[str, ...] = setting((), _keys, "when set, one of these keys must come with each call of the API")
-    log_format: str = setting(
-        "auto", _choice("auto", "json", "text", "off"), "one line a request: JSON, for people, none; auto: by terminal"
-    )
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    port: int = setting(3001, "port to listen on", most=65535)
+    cors_origins: tuple[str, ...] = setting(("*",), "origins whose pages may call the API")
+    api_keys: tuple[str, ...] = setting((), "when set, one of these keys must come with each call of the API")
+    log_format: str = setting("auto", "one line a request; auto: text on a terminal, else JSON", choice=LOG_FORMATS)
 
-    max_body_bytes: int = setting(8 * MIB, whole(1024, 64 * MIB), "largest upload of one picture")
-    max_batch_bytes: int = setting(64 * MIB, whole(1024, 1024 * MIB), "largest upload to /api/mnist/batch")
-    max_batch_images: int = setting(256, whole(1, 4096), "most pictures in one call of /api/mnist/batch")
-    max_held_bytes: int = setting(
-        256 * MIB, whole(MIB, 64 * 1024 * MIB), "bytes of all uploads held at one time; beyond it 503"
-    )
-    body_seconds: float = setting(20.0, _seconds, "time for a body to arrive")
-    deadline_seconds: float = setting(10.0, _seconds, "time for one answer, over queue and inference")
-    drain_seconds: float = setting(0.0, _seconds, "on SIGTERM: time to go on serving while /readyz says 503 already")
-    grace_seconds: float = setting(20.0, _seconds, "on SIGTERM: time for admitted requests to be answered")
+    max_body_bytes: int = setting(8 * MIB, "largest upload of one picture", 1024, 64 * MIB)
+    max_batch_bytes: int = setting(64 * MIB, "largest upload to /api/mnist/batch", 1024, 1024 * MIB)
+    max_batch_images: int = setting(256, "most pictures in one call of /api/mnist/batch", most=4096)
+    max_held_bytes: int = setting(256 * MIB, "bytes of all uploads held at one time; beyond it 503", MIB, MIB * MIB)
+    body_seconds: float = setting(20.0, "time for a body to arrive", 0, 3600)
+    deadline_seconds: float = setting(10.0, "time for one answer, over queue and inference", 0, 3600)
+    drain_seconds: float = setting(0.0, "on SIGTERM: time to serve on while /readyz says 503 already", 0, 3600)
+    grace_seconds: float = setting(20.0, "on SIGTERM: time for admitted requests to be answered", 0, 3600)
 
-    coalesce: bool = setting(
-        True, _switch, "uploads that wait share one trip to TorchServe; 0: one upload, one request"
-    )
-    trip_pictures: int = setting(64, whole(1, 4096), "most pictures in one trip")
-    trip_bytes: int = setting(MIB, whole(1024, 64 * MIB), "most bytes in one trip")
-    trips: int = setting(4, whole(1, 1024), "most trips under way at one time")
-    large_bytes: int = setting(64 * 1024, whole(1024, 64 * MIB), "a picture of more bytes travels alone")
-    large_trips: int = setting(1, whole(1, 1024), "most trips of large pictures at one time")
-    queue_pictures: int = setting(1024, _count, "most pictures waiting; beyond it 503")
+    coalesce: bool = setting(True, "uploads that wait share a trip to TorchServe; 0: one upload, one request")
+    trip_pictures: int = setting(64, "most pictures in one trip", most=4096)
+    trip_bytes: int = setting(MIB, "most bytes in one trip", 1024, 64 * MIB)
+    trips: int = setting(4, "most trips under way at one time")
+    large_bytes: int = setting(64 * 1024, "a picture of more bytes travels alone", 1024, 64 * MIB)
+    large_trips: int = setting(1, "most trips of large pictures at one time")
+    queue_pictures: int = setting(1024, "most pictures waiting; beyond it 503", most=MIB)
 
-    ts_host: str = setting("127.0.0.1", _text, "where TorchServe listens")
-    ts_inference_port: int = setting(8080, port_number, "its inference port")
-    ts_model: str = setting("mnist", _text, "name of the model there")
-    ts_large_model: str = setting("mnist_large", _text, "name under which large pictures have workers of their own")
-    ts_key_file: Path = setting(
-        Path("run/key_file.json"), Path, "its token file; read again whenever a token is refused"
-    )
+    ts_host: str = setting("127.0.0.1", "where TorchServe listens")
+    ts_inference_port: int = setting(8080, "its inference port", most=65535)
+    ts_model: str = setting("mnist", "name of the model there")
+    ts_large_model: str = setting("mnist_large", "name under which large pictures have workers of their own")
+    ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; read again when a token is refused")
 
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
-    ts_management_port: int = setting(8081, port_number, "TorchServe's management port")
-    ts_metrics_port: int = setting(8082, port_number, "TorchServe's metrics port")
-    ts_workers: int = setting(
-        min(8, max(2, os.cpu_count() or 1)), whole(1, 1024), "its workers; by default one a core, at least 2, at most 8"
-    )
-    run_dir: Path = setting(Path("run"), Path, "logs and tokens go to a folder in it that is named after PORT")
-    model_store: Path = setting(Path("model_store"), Path, "folder of mnist.mar and mnist.mar.sha256")
+    ts_management_port: int = setting(8081, "TorchServe's management port", most=65535)
+    ts_metrics_port: int = setting(8082, "TorchServe's metrics port", most=65535)
+    ts_workers: int = setting(WORKERS, "its workers; by default one a core, at least 2, at most 8")
+    run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
+    model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -132,17 +71,34 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         BadSetting: a variable's value is not what its setting takes.
     """
-    values = {}
-    for setting in fields(Settings):
-        text = environment.get(setting.name.upper())
-        if text is None:
-            continue
-        parse = setting.metadata["parse"]
-        try:
-            values[setting.name] = parse(text)
-        except (ValueError, KeyError) as error:
-            raise BadSetting(f"{setting.name.upper()}={text!r}: expected {parse.__doc__}") from error
-    return Settings(**values)
+    given = {s: environment[s.name.upper()] for s in fields(Settings) if s.name.upper() in environment}
+    return Settings(**{s.name: _parsed(s, text) for s, text in given.items()})
+
+
+def _parsed(setting: "Field[Any]", text: str) -> Any:
+    kind, rules = type(setting.default), setting.metadata
+    value: Any
+    if kind is bool:
+        value, expected = {"0": False, "1": True}.get(text), "0 or 1"
+    elif kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
+        words = tuple(word.strip() for word in text.split(",") if word.strip())
+        value, expected = words if words or not text else None, "a comma-separated list"
+    elif kind in (int, float):
+        value, expected = _number(kind, text), f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
+        value = value if value is not None and rules["least"] <= value <= rules["most"] else None
+    else:
+        expected = "one of " + ", ".join(rules["choice"]) if rules["choice"] else "some text"
+        value = kind(text) if text and text in (rules["choice"] or (text,)) else None
+    if value is None:
+        raise BadSetting(f"{setting.name.upper()}={text!r}: expected {expected}")
+    return value
+
+
+def _number(kind: Callable[[str], float], text: str) -> float | None:
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def table() -> list[tuple[str, str, str]]:
