@@ -11,7 +11,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from proxy import page
+from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
 from proxy.app import App
@@ -60,7 +60,7 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     metrics = Metrics()
     routes["/metrics"] = {"GET": metrics.endpoint}
     metrics.endpoints(routes)  # the page's many files are one endpoint more: the other
-    routes |= page.routes()
+    routes |= page.routes() | openapi.routes(settings)
     metrics.lane("shared", predictor.shared)
     metrics.lane("alone", predictor.alone)
     metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)

@@ -4,7 +4,6 @@ Nothing of it comes from elsewhere, and its Content-Security-Policy lets nothing
 """
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from proxy.app import Endpoint
@@ -34,7 +33,7 @@ HEADERS = (
 )
 
 
-def routes() -> Mapping[str, Mapping[str, Endpoint]]:
+def routes() -> dict[str, dict[str, Endpoint]]:
     """Path -> GET -> endpoint of each file."""
     paths = {NAMED.get(file.name, f"/page/{file.name}"): file for file in FOLDER.iterdir()}
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
