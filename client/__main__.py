@@ -1,0 +1,88 @@
+"""`python -m client FILES/FOLDERS/GLOBS`: read pictures of digits with a running service.
+
+Exits with 0 when every picture was read, 1 when one was not, 2 when there is nothing to do, 130 on Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+from client.pictures import Picture, find
+from client.report import FORMATS
+from client.service import Outcome, Service, ServiceFailure
+
+URL = "http://127.0.0.1:3001"
+
+
+def main(words: list[str] | None = None) -> int:
+    options = parser().parse_args(words)
+    pictures = list(find(options.pictures))
+    if not pictures:
+        print("error: no pictures there; name files, folders or globs", file=sys.stderr)
+        return 2
+    service = Service(options.url, options.key, options.details)
+    try:
+        failed = show(service.read(pictures, options.batch), pictures, options)
+    except ServiceFailure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if failed:
+        print(f"{failed} of {len(pictures)} pictures failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def show(outcomes: Iterable[Outcome], pictures: list[Picture], options: argparse.Namespace) -> int:
+    """Print each outcome as it comes; the number of pictures that failed."""
+    bar = tqdm(total=len(pictures), unit="picture", disable=None if options.progress else True, leave=False)
+    failed = 0
+
+    def counted() -> Iterator[Outcome]:
+        nonlocal failed
+        for outcome in outcomes:
+            failed += outcome.error is not None
+            bar.update()
+            yield outcome
+
+    with bar:
+        for line in FORMATS[options.format](counted(), pictures, options.details):
+            bar.write(line, file=sys.stdout)
+    return failed
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="python -m client", description="Read pictures of handwritten digits.")
+    arguments.add_argument(
+        "pictures", nargs="+", help="files, folders (searched through), globs; - is standard input"
+    )
+    arguments.add_argument(
+        "--url", default=os.environ.get("MNIST_URL", URL), help="the service; default: $MNIST_URL, else %(default)s"
+    )
+    arguments.add_argument(
+        "--key", default=os.environ.get("MNIST_KEY"), help="API key; default: $MNIST_KEY, which no process list shows"
+    )
+    arguments.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    arguments.add_argument("--details", action="store_true", help="with verdict and warnings of each picture")
+    arguments.add_argument(
+        "--batch", type=whole, default=64, metavar="N", help="pictures in one request, 1 to 256; default: 64"
+    )
+    arguments.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+    return arguments
+
+
+def whole(text: str) -> int:
+    """a whole number from 1 to 256"""
+    if not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError("expected a whole number from 1 to 256")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The words of the command line -> pictures: files as named, what folders hold, what globs match, standard input."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file to send. `path` is None for standard input."""
+
+    name: str
+    path: Path | None
+
+    def bytes(self) -> bytes:
+        """Its bytes. Raises OSError."""
+        return sys.stdin.buffer.read() if self.path is None else self.path.read_bytes()
+
+
+def find(words: Iterable[str]) -> Iterator[Picture]:
+    """The pictures that these words name, each once, in order; a file that is missing fails when it is read."""
+    seen = set()
+    for word in words:
+        for picture in _named(word):
+            if picture.name not in seen:
+                seen.add(picture.name)
+                yield picture
+
+
+def _named(word: str) -> Iterator[Picture]:
+    path = Path(word)
+    if word == "-":
+        yield Picture("-", None)
+    elif path.is_dir():
+        yield from (Picture(str(file), file) for file in _pictures_in(path))
+    elif path.exists() or not has_magic(word):
+        yield Picture(word, path)
+    else:
+        for match in sorted(glob(word, recursive=True)):
+            yield from _named(match)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())

@@ -1,0 +1,101 @@
+"""Pictures -> POST /api/mnist/batch, some at a time -> an outcome for each, in order.
+
+A service that is busy or starting is asked again, for as long as it says and a few times only.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from client.pictures import Picture
+
+BYTES = 16 * 1024 * 1024  # of pictures in one request; beyond it a new one begins
+ATTEMPTS = 6  # of one request
+WAIT = 1.0  # seconds until the next attempt where the service names none
+TIMEOUT = (5, 60)  # seconds to connect and to wait for an answer
+
+
+class ServiceFailure(Exception):
+    """The service as a whole cannot be used; the message is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one picture: `answer` as the API gives it, or `error`, a dict with code and message."""
+
+    name: str
+    answer: dict[str, Any] | None = None
+    error: dict[str, str] | None = None
+
+
+class Service:
+    """A running service.
+
+    Args:
+        url: where it is, without a path.
+        key: API key, if it wants one.
+        details: ask for verdict, warnings and the picture seen.
+    """
+
+    def __init__(self, url: str, key: str | None = None, details: bool = False) -> None:
+        self._url = url.rstrip("/") + "/api/mnist/batch" + ("?details=1" if details else "")
+        self._session = requests.Session()
+        if key:
+            self._session.headers["X-API-Key"] = key
+
+    def read(self, pictures: Iterable[Picture], size: int) -> Iterator[Outcome]:
+        """The outcome of each picture, in order, `size` of them in one request.
+
+        Raises:
+            ServiceFailure: it cannot be reached, or refuses all of them.
+        """
+        group: list[tuple[str, bytes]] = []
+        for picture in pictures:
+            try:
+                data = picture.bytes()
+            except OSError as error:
+                yield from self._sent(group)
+                group = []
+                yield Outcome(picture.name, error={"code": "unreadable_file", "message": f"{error.strerror}."})
+                continue
+            if len(group) == size or sum(len(held) for _, held in group) + len(data) > BYTES:
+                yield from self._sent(group)
+                group = []
+            group.append((picture.name, data))
+        yield from self._sent(group)
+
+    def _sent(self, group: list[tuple[str, bytes]]) -> Iterator[Outcome]:
+        if not group:
+            return
+        status, body = self._post([("image", ("picture", data)) for _, data in group])
+        if status == 401 or status == 404:
+            raise ServiceFailure(_message(status, body))
+        if status != 200:
+            for name, _ in group:
+                yield Outcome(name, error=body.get("error") or {"code": str(status), "message": _message(status, body)})
+            return
+        for (name, _), result in zip(group, body["results"], strict=True):
+            yield Outcome(name, error=result["error"]) if "error" in result else Outcome(name, result)
+
+    def _post(self, files: list[tuple[str, tuple[str, bytes]]]) -> tuple[int, dict[str, Any]]:
+        for attempt in range(ATTEMPTS):
+            try:
+                response = self._session.post(self._url, files=files, timeout=TIMEOUT)
+            except requests.ConnectionError as error:
+                raise ServiceFailure(f"nothing answers at {self._url}; is the service running?") from error
+            except requests.RequestException as error:
+                raise ServiceFailure(f"{self._url}: {error}") from error
+            if response.status_code != 503 or attempt == ATTEMPTS - 1:
+                break
+            time.sleep(float(response.headers.get("Retry-After", WAIT)))
+        try:
+            return response.status_code, response.json()
+        except ValueError as error:
+            raise ServiceFailure(f"{self._url} does not answer as this service does") from error
+
+
+def _message(status: int, body: dict[str, Any]) -> str:
+    return (body.get("error") or {}).get("message") or f"The service answered with status {status}."
