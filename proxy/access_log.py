@@ -1,4 +1,4 @@
-"""One line a request, on standard output: JSON for machines, columns for people.
+"""One line a request, on standard output: JSON for machines, plain text for people; probes and scrapes are left out.
 
 observe: a request -> a line in memory; a thread writes what has gathered, twice a second and at the end. So a slow,
 full or closed output costs lines, never answers. Of what was uploaded a line tells the size and nothing else.
@@ -15,6 +15,7 @@ from time import monotonic, time
 from proxy.request import Request, Response
 
 PERIOD = 0.5  # seconds between writes
+UNTOLD = frozenset(("/livez", "/readyz", "/metrics"))
 MOST = 100_000  # lines kept while the output does not take them
 _quoted = lru_cache(1024)(lambda text: json.dumps(text[:256]))
 
@@ -45,6 +46,8 @@ class AccessLog:
 
     def observe(self, request: Request, response: Response) -> None:
         """Log a request whose response is sent."""
+        if request.path in UNTOLD:
+            return
         if len(self._lines) < MOST:
             self._lines.append(self._line(request, response))
         else:

@@ -132,6 +132,11 @@ def test_auto_is_json_where_no_terminal_is_and_text_where_one_is():
     assert os.read(main, 1000).decode().strip().endswith("id abc")
 
 
+def test_what_machines_ask_every_second_is_not_told():
+    asked = [request(path) for path in ("/livez", "/readyz", "/metrics", "/api/mnist")]
+    assert [json.loads(line)["path"] for line in lines("json", *asked)] == ["/api/mnist"]
+
+
 def eventually(condition):
     for _ in range(500):
         if condition():
