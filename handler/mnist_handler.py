@@ -1,9 +1,10 @@
-"""MnistHandler: TorchServe's rows -> images -> pictures -> logits -> a JSON body for each image -> a reply for each row.
+"""MnistHandler: TorchServe rows -> images -> pictures -> logits -> a JSON body for each image -> a reply for each row.
 
 What is wrong with one picture becomes that picture's answer: an exception raised here would fail the whole batch.
 """
 
 import hashlib
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from answer import bodies
 from batch import TRIP_HEADER, Batch, reply, unpack
 from decode import max_pixels_from_environment
 from digit import SIDE
+from drift import Drift
 from reader import Reading, read
 
 SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would keep its companions waiting
@@ -37,6 +39,7 @@ class MnistHandler(BaseHandler):
             "version": model["modelVersion"],
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         }
+        self.drift = Drift(model["modelVersion"])
         self.initialized = True
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
@@ -67,6 +70,7 @@ class MnistHandler(BaseHandler):
     def postprocess(self, batch: Batch) -> list[bytes]:
         """A reply for each row: a trip's answers together, a client's own with its status."""
         good = iter(bodies(forward.softmax(batch.logits), [None] * len(batch.logits)))
+        self.drift.count(batch, repeat("unknown"))
         answers = (next(good) if isinstance(outcome, Reading) else outcome for outcome in batch.outcomes)
         replies = []
         for index, row in enumerate(batch.rows):

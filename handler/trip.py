@@ -8,6 +8,7 @@ import struct
 from collections.abc import Sequence
 
 DETAILS = 1  # flag of a picture whose reply shall carry details
+UNCOUNTED = 2  # flag of a picture that nobody uploaded: it proves that all works, and is no part of any statistics
 TRAVEL_ALONE = 421  # status of a picture that is too large to share a trip: send it again, alone
 
 

@@ -63,6 +63,7 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     routes |= page.routes() | openapi.routes(settings)
     metrics.lane("shared", predictor.shared)
     metrics.lane("alone", predictor.alone)
+    metrics.model(lambda: readiness.proof)
     metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)

@@ -5,6 +5,7 @@ A request costs 3 us of it: the children are looked up here, which takes a fifth
 (docs/operations.md).
 """
 
+import json
 import platform
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -20,6 +21,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from proxy import VERSION
 from proxy.lane import Lane
@@ -70,6 +73,16 @@ class Metrics:
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
         """Show what `read` says at each scrape."""
         Gauge(name, about, registry=self.registry).set_function(read)
+
+    def model(self, read: Callable[[], bytes]) -> None:
+        """Show which model answers, according to an answer with details that `read` gives."""
+
+        class Model(Collector):
+            def collect(self) -> Iterable[Metric]:
+                details = json.loads(read()).get("details", {})
+                yield InfoMetricFamily("mnist_model", "The model that answers", value=details.get("model"))
+
+        self.registry.register(Model())
 
     def observe(self, request: Request, response: Response) -> None:
         """Count a request whose response is sent."""

@@ -7,6 +7,7 @@ import asyncio
 import base64
 from time import monotonic
 
+from proxy import trip
 from proxy.errors import NotReady, ServiceError
 from proxy.request import Request, Response
 from proxy.settings import Settings
@@ -19,12 +20,14 @@ LATELY = 4.0  # seconds for which a successful inference counts: one probe may b
 
 # One grey pixel: the smallest picture that goes the whole way, decoding and the net included.
 PROBE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg==")
+FLAGS = trip.DETAILS | trip.UNCOUNTED
 
 
 class Readiness:
     """Watches TorchServe through the same client that serves.
 
     Attributes:
+        proof: what the last successful inference answered, with details.
         draining: set when the service is about to stop; /readyz says so at once.
         closed: set when no new upload is to be taken any more.
     """
@@ -33,6 +36,7 @@ class Readiness:
         self._torchserve = torchserve
         self._proven = dict.fromkeys((settings.ts_model, settings.ts_large_model), 0.0)  # monotonic seconds
         self._reachable = False
+        self.proof = b"{}"
         self.draining = self.closed = False
 
     @property
@@ -61,7 +65,7 @@ class Readiness:
     async def _probe(self, model: str) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                [reply] = await self._torchserve.carry(model, True, (PROBE,), (0,))
+                [reply] = await self._torchserve.carry(model, True, (PROBE,), (FLAGS,))
         except NotReady:
             self._reachable = False
             self._proven[model] = 0.0
@@ -71,6 +75,7 @@ class Readiness:
             if reply.status == 200:
                 self._proven[model] = monotonic()
                 self._reachable = all(self._proven.values())
+                self.proof = reply.body
 
 
 async def livez(request: Request) -> Response:

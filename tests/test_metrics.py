@@ -112,3 +112,11 @@ def test_what_runs_and_what_it_uses_is_shown(metrics):
     assert seen["mnist_ready",] == 1
     assert seen["process_resident_memory_bytes",] > 1e6
     assert seen["process_open_fds",] > 2
+
+
+def test_the_model_that_answers_is_shown_once_it_is_known(metrics):
+    proof = [b"{}"]
+    metrics.model(lambda: proof[0])
+    assert not any(name == "mnist_model_info" for name, *_ in scraped(metrics))
+    proof[0] = b'{"success": true, "details": {"model": {"name": "mnist", "version": "2.0", "sha256": "abc"}}}'
+    assert ("mnist_model_info", ("name", "mnist"), ("sha256", "abc"), ("version", "2.0")) in scraped(metrics)

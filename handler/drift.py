@@ -1,0 +1,69 @@
+"""What the pictures are taken for, counted: a change of the mix tells that the pictures have changed, or the model.
+
+answers of a batch -> counts in memory -> about once a second TorchServe's counters, shown at its metrics address
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from time import monotonic
+
+from ts.metrics.caching_metric import CachingMetric
+from ts.metrics.metric_type_enum import MetricTypes
+
+import trip
+from batch import Batch
+from decode import ImageTooLarge, PictureError
+from digit import CLASS_NAMES
+from reader import Reading
+
+PERIOD = 1.0  # seconds; each count told is a line on the worker's standard output, which TorchServe parses
+PREDICTIONS = "mnist_predictions_total", ("class_name", "verdict")
+WARNINGS = "mnist_warnings_total", ("warning",)
+REFUSALS = "mnist_refused_pictures_total", ("code",)
+
+
+class Drift:
+    """Counts predictions, warnings and refusals of one version of the model.
+
+    What was counted last is told with the next batch; the proxy's probes see to it that one comes every second.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._told = monotonic()
+        self._counters = {
+            name: CachingMetric(name, "count", [*labels, "model_version"], MetricTypes.COUNTER)
+            for name, labels in (PREDICTIONS, WARNINGS, REFUSALS)
+        }
+
+    def count(self, batch: Batch, verdicts: Iterable[str]) -> None:
+        """Count a batch that was answered with these verdicts, one for each row of its logits."""
+        classes, verdicts = iter(batch.logits.argmax(axis=1).tolist()), iter(verdicts)
+        outcomes = iter(batch.outcomes)
+        for row in batch.rows:
+            for flag in row.flags:
+                outcome = next(outcomes)
+                told = _of(outcome, row.mark, classes, verdicts)
+                if not flag & trip.UNCOUNTED:
+                    self._counts.update(told)
+        if monotonic() - self._told >= PERIOD:
+            self._tell()
+
+    def _tell(self) -> None:
+        for (name, labels), count in self._counts.items():
+            self._counters[name].add_or_update(count, [*labels, self._version])
+        self._counts.clear()
+        self._told = monotonic()
+
+
+def _of(
+    outcome: Reading | PictureError, mark: str | None, classes: Iterator[int], verdicts: Iterator[str]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """What one picture adds to: (metric, labels)."""
+    if isinstance(outcome, Reading):
+        prediction = PREDICTIONS[0], (CLASS_NAMES[next(classes)], next(verdicts))
+        return [prediction, *((WARNINGS[0], (warning,)) for warning in outcome.warnings)]
+    if mark == "shared" and isinstance(outcome, ImageTooLarge):  # comes again, alone
+        return []
+    return [(REFUSALS[0], (outcome.code,))]
