@@ -74,7 +74,7 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     except FileNotFoundError as error:
         raise PackError(f"no weights at {path}; `make train` makes them") from error
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        cause = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        cause = f"{type(error).__name__}: {error}".splitlines()[0]
         raise PackError(f"{path} holds no weights of LeNet ({cause})") from error
     return state
 
