@@ -21,6 +21,11 @@ SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
 LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground
 LOCATE_SIDE = 256  # pixels; the digit is looked for in a picture reduced to this
 WORK_BOX = 80  # pixels; longest side at which strokes are cleaned and thickened
+GRID = 128  # pixels; side of the square on which uneven paper is estimated
+STROKE_REACH = 63  # pixels of it, odd; the window of the median that tells paper from strokes
+SPECK = 0.03  # of the main component's mass; parts of less are dirt
+FAINT = 0.5  # of its mean depth; parts of less are shadow
+FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 THINNEST = 1.7  # pixels of the 20x20 box; strokes are made at least as thick
 
 
@@ -143,42 +148,31 @@ def _paper(plane: np.ndarray) -> tuple[np.ndarray, int]:
     middle = np.median(ring)
     away = plane - middle
     contrast = np.abs(away).max()
-    sign = 1 if (away**3).sum() > 0 else -1
+    sign = 1 if _skew(away) > 0 else -1
     if min(plane.shape) < 16 or np.quantile(np.abs(ring - middle), 0.8) < 0.08 * contrast:
         return np.full((1, 1), middle, np.float32), sign
-    return _uneven_paper(plane, ring)
+    return _uneven_paper(plane)
 
 
-def _uneven_paper(plane: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, int]:
-    """Paper under a gradient or a shadow: a surface through the ring tells polarity; ink is cut out and filled in."""
-    g = cv2.resize(plane, (64, 64), interpolation=cv2.INTER_AREA)
-    rough = _surface(g)
-    away = g - rough
-    sign = 1 if (away**3).sum() > 0 else -1
-    kernel = np.ones((25, 25), np.uint8)
-    envelope = cv2.morphologyEx(g, cv2.MORPH_OPEN if sign > 0 else cv2.MORPH_CLOSE, kernel)
-    ink = sign * (g - envelope)
-    bare = (ink < 0.35 * np.quantile(ink, 0.98)).astype(np.float32)
-    bare = cv2.erode(bare, np.ones((3, 3), np.uint8)) + 1e-4
-    blur = lambda a: cv2.GaussianBlur(a, (0, 0), 5, borderType=cv2.BORDER_REFLECT)  # noqa: E731
-    paper = blur(g * bare) / blur(bare)
+def _skew(away: np.ndarray) -> float:
+    return float((away * away * away).sum())
+
+
+def _uneven_paper(plane: np.ndarray) -> tuple[np.ndarray, int]:
+    """Paper under a gradient or a shadow, and the ink's sign.
+
+    A wide median forgets strokes and keeps even the sharp edge of a shadow; what differs from it much is ink and filled
+    from it, the rest is paper as it is.
+    """
+    g = cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA)
+    g = cv2.GaussianBlur(g, (0, 0), 1)
+    median = cv2.medianBlur(np.clip(g, 0, 255).astype(np.uint8), STROKE_REACH).astype(np.float32)
+    away = g - median
+    sign = 1 if _skew(away) > 0 else -1
+    inked = (sign * away > 0.25 * (sign * away).max()).astype(np.uint8)
+    inked = cv2.dilate(inked, np.ones((5, 5), np.uint8))
+    paper = cv2.GaussianBlur(np.where(inked > 0, median, g), (0, 0), 1)
     return cv2.resize(paper, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), sign
-
-
-_Y, _X = np.mgrid[-1:1:64j, -1:1:64j]
-_TERMS = np.stack([np.ones_like(_X), _X, _Y, _X * _Y, _X**2, _Y**2], axis=-1).astype(np.float32)
-_EDGE = np.maximum(abs(_X), abs(_Y)) > 0.87
-
-
-def _surface(g: np.ndarray) -> np.ndarray:
-    """Quadratic surface through the outer pixels of `g`, [64, 64], by iterated least absolute differences."""
-    terms, values = _TERMS[_EDGE], g[_EDGE]
-    weights = np.ones_like(values)
-    for _ in range(6):
-        weighted = terms * weights[:, None]
-        fit = np.linalg.solve(weighted.T @ terms + 1e-3 * np.eye(6, dtype=np.float32), weighted.T @ values)
-        weights = 1 / (np.abs(values - terms @ fit) + 2)
-    return (_TERMS @ fit).astype(np.float32)
 
 
 def _levels(ink: np.ndarray) -> tuple[float, float, float]:
@@ -199,19 +193,26 @@ def _digit(ink: np.ndarray, threshold: float) -> tuple[np.ndarray, tuple[int, in
     """Mask of the digit's components, its box (left, top, right, bottom) and what is odd."""
     mask = (ink > threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count <= 2:
-        kept = [1]
-    else:
-        mass = np.bincount(labels.ravel(), np.clip(ink, 0, None).ravel(), minlength=count)
-        mass[0] = 0
-        main = int(mass.argmax())
-        kept = [i for i in range(1, count) if mass[i] > 0.04 * mass[main]]
+    kept = _parts(ink, labels, stats) if count > 2 else [1]
     keep = np.isin(labels, kept) if count > 2 else mask > 0
-    left = min(stats[i, cv2.CC_STAT_LEFT] for i in kept)
-    top = min(stats[i, cv2.CC_STAT_TOP] for i in kept)
-    right = max(stats[i, cv2.CC_STAT_LEFT] + stats[i, cv2.CC_STAT_WIDTH] for i in kept)
-    bottom = max(stats[i, cv2.CC_STAT_TOP] + stats[i, cv2.CC_STAT_HEIGHT] for i in kept)
+    boxes = stats[kept]
+    left, top = boxes[:, :2].min(axis=0)
+    right, bottom = (boxes[:, :2] + boxes[:, 2:4]).max(axis=0)
     return keep, (int(left), int(top), int(right), int(bottom)), []
+
+
+def _parts(ink: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[int]:
+    """Labels of the main component and of those that belong to it: not faint, not specks, not far away."""
+    mass = np.bincount(labels.ravel(), np.clip(ink, 0, None).ravel())
+    mass[0] = 0
+    depth = mass / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    main = int((mass * depth).argmax())
+    left, top, width, height = (stats[:, i] for i in range(4))
+    reach = FARTHEST * max(width[main], height[main])
+    across = np.maximum(left - (left[main] + width[main]), left[main] - (left + width))
+    down = np.maximum(top - (top[main] + height[main]), top[main] - (top + height))
+    near = np.maximum(across, down) <= reach
+    return [int(i) for i in np.flatnonzero((mass > SPECK * mass[main]) & (depth > FAINT * depth[main]) & near)]
 
 
 def _crop(
