@@ -13,17 +13,16 @@ import cv2
 import numpy as np
 
 from digit import SIDE
+from ink import Ink, depth_of, find_ink
 
 BOX = 20  # pixels; longest side of a digit within the picture
 CENTRE = SIDE // 2  # of mass, as pixel index
 OFF_CENTRE = 0.55  # pixels; over all of MNIST the centroid is 13.48 to 14.50 in both directions
 SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
 LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground
-LOCATE_SIDE = 256  # pixels; the digit is looked for in a picture reduced to this
 WORK_BOX = 80  # pixels; longest side at which strokes are cleaned and thickened
-GRID = 128  # pixels; side of the square on which uneven paper is estimated
-STROKE_REACH = 63  # pixels of it, odd; the window of the median that tells paper from strokes
-SPECK = 0.03  # of the main component's mass; parts of less are dirt
+LOW_CONTRAST = 40.0  # grey levels between paper and full ink
+SPECK = 0.08  # of the main component's mass; parts of less are dirt
 FAINT = 0.5  # of its mean depth; parts of less are shadow
 FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 THINNEST = 1.7  # pixels of the 20x20 box; strokes are made at least as thick
@@ -72,121 +71,15 @@ def _centroids(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def canonicalize(pixels: np.ndarray) -> Canonical:
     """Picture of the digit in uint8 pixels [h, w], [h, w, 3] (either order of colours) or [h, w, 4] (alpha last)."""
-    warnings: list[str] = []
-    plane = _one_plane(pixels)
-    small, factor = _at_most(plane, LOCATE_SIDE)
-    paper, sign = _paper(small)
-    ink = sign * (small - paper)
-    threshold, level, noise = _levels(ink)
-    if level < 10 or level < 4 * noise:
+    ink = find_ink(pixels)
+    if ink.blank:
         return Canonical(np.zeros((SIDE, SIDE), np.uint8), ("blank",))
-    if level < 40:
-        warnings.append("low_contrast")
-    if sign < 0:
+    warnings = ["low_contrast"] if ink.level < LOW_CONTRAST else []
+    if ink.sign < 0:
         warnings.append("inverted")
-    keep, box, odd = _digit(ink, threshold)
-    warnings += odd
-    crop = _crop(plane, paper, sign, keep, box, factor)
-    strokes = _strokes(crop, level, noise)
-    return Canonical(_placed(strokes), tuple(warnings))
-
-
-def _one_plane(pixels: np.ndarray) -> np.ndarray:
-    """Float32 [h, w] in 0..255, along the axis of colour on which ink and paper differ most."""
-    if pixels.ndim == 2:
-        return pixels.astype(np.float32)
-    if pixels.shape[2] == 4:
-        return _without_alpha(pixels)
-    return _along_ink(pixels.astype(np.float32))
-
-
-def _without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """A drawing on a transparent ground: its alpha, if it is of one colour; else laid on its own median colour."""
-    alpha = pixels[:, :, 3].astype(np.float32)
-    colours = pixels[:, :, :3].astype(np.float32)
-    shown = alpha > 127
-    if not shown.any():
-        return alpha
-    median = np.median(colours[shown], axis=0)
-    spread = np.abs(colours[shown] - median).max(axis=1)
-    if (spread > 48).mean() < 0.02 and not shown.all():  # one colour: the shape is in the alpha
-        return alpha
-    share = alpha[:, :, None] / 255
-    return _along_ink(colours * share + median * (1 - share))
-
-
-def _along_ink(colours: np.ndarray) -> np.ndarray:
-    ring = _ring(colours)
-    away = (colours - np.median(ring, axis=0)).reshape(-1, 3)
-    away = away[:: max(len(away) // 20_000, 1)]
-    _, axes = np.linalg.eigh(away.T @ away)
-    axis = axes[:, -1]
-    axis = axis / np.abs(axis).sum() * (1 if axis.sum() >= 0 else -1)
-    return colours @ axis
-
-
-def _ring(plane: np.ndarray) -> np.ndarray:
-    """The outermost pixels, [n] or [n, channels]."""
-    h, w = plane.shape[:2]
-    d = max(round(0.04 * min(h, w)), 1)
-    sides = plane[:d], plane[-d:], plane[d:-d, :d], plane[d:-d, -d:]
-    return np.concatenate([s.reshape(-1, *plane.shape[2:]) for s in sides])
-
-
-def _at_most(plane: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    longest = max(plane.shape)
-    if longest <= side:
-        return plane, 1.0
-    factor = longest / side
-    size = max(round(plane.shape[1] / factor), 1), max(round(plane.shape[0] / factor), 1)
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA), factor
-
-
-def _paper(plane: np.ndarray) -> tuple[np.ndarray, int]:
-    """What the plane would be without ink, float32 [h, w] or [1, 1], and -1 if ink is darker than it, else 1."""
-    ring = _ring(plane)
-    middle = np.median(ring)
-    away = plane - middle
-    contrast = np.abs(away).max()
-    sign = 1 if _skew(away) > 0 else -1
-    if min(plane.shape) < 16 or np.quantile(np.abs(ring - middle), 0.8) < 0.08 * contrast:
-        return np.full((1, 1), middle, np.float32), sign
-    return _uneven_paper(plane)
-
-
-def _skew(away: np.ndarray) -> float:
-    return float((away * away * away).sum())
-
-
-def _uneven_paper(plane: np.ndarray) -> tuple[np.ndarray, int]:
-    """Paper under a gradient or a shadow, and the ink's sign.
-
-    A wide median forgets strokes and keeps even the sharp edge of a shadow; what differs from it much is ink and filled
-    from it, the rest is paper as it is.
-    """
-    g = cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    g = cv2.GaussianBlur(g, (0, 0), 1)
-    median = cv2.medianBlur(np.clip(g, 0, 255).astype(np.uint8), STROKE_REACH).astype(np.float32)
-    away = g - median
-    sign = 1 if _skew(away) > 0 else -1
-    inked = (sign * away > 0.25 * (sign * away).max()).astype(np.uint8)
-    inked = cv2.dilate(inked, np.ones((5, 5), np.uint8))
-    paper = cv2.GaussianBlur(np.where(inked > 0, median, g), (0, 0), 1)
-    return cv2.resize(paper, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), sign
-
-
-def _levels(ink: np.ndarray) -> tuple[float, float, float]:
-    """Threshold between paper and ink (Otsu's), level of full ink, and noise of the paper (standard deviation)."""
-    noise = 1.4826 * float(np.median(np.abs(_ring(ink))))
-    top = float(ink.max())
-    if top < 2:
-        return 1.0, 0.0, noise
-    counted = np.clip(ink * (255 / top), 0, 255).astype(np.uint8)
-    otsu, _ = cv2.threshold(counted, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    threshold = max(otsu * top / 255, 3 * noise)
-    above = ink[ink > threshold]
-    level = float(np.quantile(above, 0.9)) if above.size else 0.0
-    return min(threshold, 0.6 * level), level, noise
+    keep, box, odd = _digit(ink.depth, ink.threshold)
+    strokes = _strokes(_crop(ink, keep, box), ink.level, ink.noise)
+    return Canonical(_placed(strokes), (*warnings, *odd))
 
 
 def _digit(ink: np.ndarray, threshold: float) -> tuple[np.ndarray, tuple[int, int, int, int], list[str]]:
@@ -198,7 +91,8 @@ def _digit(ink: np.ndarray, threshold: float) -> tuple[np.ndarray, tuple[int, in
     boxes = stats[kept]
     left, top = boxes[:, :2].min(axis=0)
     right, bottom = (boxes[:, :2] + boxes[:, 2:4]).max(axis=0)
-    return keep, (int(left), int(top), int(right), int(bottom)), []
+    box = int(left), int(top), int(right), int(bottom)
+    return keep, box, []
 
 
 def _parts(ink: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[int]:
@@ -215,26 +109,23 @@ def _parts(ink: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[int]:
     return [int(i) for i in np.flatnonzero((mass > SPECK * mass[main]) & (depth > FAINT * depth[main]) & near)]
 
 
-def _crop(
-    plane: np.ndarray, paper: np.ndarray, sign: int, keep: np.ndarray, box: tuple[int, int, int, int], factor: float
-) -> np.ndarray:
-    """Ink of the digit alone at the finest scale useful, float32, longer side about WORK_BOX or more."""
-    left, top, right, bottom = box
-    x, y = max(int((left - 1) * factor), 0), max(int((top - 1) * factor), 0)
-    right_end, bottom_end = (
-        min(int(np.ceil((right + 1) * factor)), plane.shape[1]),
-        min(int(np.ceil((bottom + 1) * factor)), plane.shape[0]),
+def _crop(ink: Ink, keep: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Depth of the digit's ink alone, from the finest pixels there are, float32, longer side WORK_BOX."""
+    left, top, right, bottom = max(box[0] - 1, 0), max(box[1] - 1, 0), box[2] + 1, box[3] + 1
+    fine = (
+        slice(int(top * ink.factor), int(bottom * ink.factor) + 1),
+        slice(int(left * ink.factor), int(right * ink.factor) + 1),
     )
-    part = plane[y:bottom_end, x:right_end]
+    part = ink.plane[fine]
+    size = part.shape[::-1]
+    paper = ink.paper
     if paper.size > 1:
-        paper = cv2.resize(paper[top and top - 1 : bottom + 1, left and left - 1 : right + 1], part.shape[::-1])
-    near = cv2.dilate(keep.astype(np.uint8), np.ones((3, 3), np.uint8))
-    near = near[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
-    near = cv2.resize(near, part.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    ink = sign * (part - paper) * near
-    scale = WORK_BOX / max(part.shape)
-    size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
-    return cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        paper = cv2.resize(paper[top:bottom, left:right], size)
+    near = cv2.dilate(keep[top:bottom, left:right].astype(np.uint8), np.ones((3, 3), np.uint8))
+    depth = depth_of(part, paper, ink.sign) * cv2.resize(near, size, interpolation=cv2.INTER_NEAREST)
+    scale = WORK_BOX / max(size)
+    size = max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+    return cv2.resize(depth, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def _strokes(ink: np.ndarray, level: float, noise: float) -> np.ndarray:

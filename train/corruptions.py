@@ -1,4 +1,4 @@
-"""MNIST-C's fifteen corruptions, each of pictures uint8 [n, 28, 28] -> uint8 [n, 28, 28], written from their parameters.
+"""MNIST-C's fifteen corruptions: pictures uint8 [n, 28, 28] -> the same, corrupted; written from their parameters.
 
 N. Mu, J. Gilmer: MNIST-C: A Robustness Benchmark for Computer Vision, 2019 (arXiv:1906.02337); the parameters are the
 defaults of the code published with it. The noise, blur and weather among them follow D. Hendrycks, T. Dietterich:
@@ -187,8 +187,8 @@ def _warped(x: np.ndarray, maps: list[np.ndarray], shifts: np.ndarray | None = N
     return _each(x, change)
 
 
-# What training augments with as well (recipe: affine warps, noise, blur), if by other formulas and more gently; and what it
-# never saw anything of.
+# What training augments with as well (affine warps, noise, blur), if by other formulas and more gently; and what it never
+# saw anything of.
 SEEN: tuple[Corruption, ...] = (shot_noise, impulse_noise, glass_blur, motion_blur, shear, scale, rotate, translate)
 UNSEEN: tuple[Corruption, ...] = (brightness, stripe, fog, spatter, dotted_line, zigzag, canny_edges)
 
