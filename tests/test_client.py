@@ -1,0 +1,160 @@
+"""The command-line client, without the service: what it finds, how it asks again, what it prints and how it exits."""
+
+import csv
+import io
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from client.__main__ import main
+from client.pictures import find
+
+SEVEN = {"class_name": "seven", "label": 7, "probability": 0.75}
+GOOD = {"predictions": {"all": [], "prediction": SEVEN}, "success": True}
+DETAILS = {"verdict": "uncertain", "warnings": ["inverted", "cropped"]}
+BAD = {"success": False, "error": {"code": "undecodable_image", "message": "Send a picture.", "request_id": "1"}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.JPG", "deep/c.tiff", "deep/[1].gif", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+@pytest.fixture
+def service():
+    """A service that says what the test puts into `answers`: (status, headers, body) for each request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.asked.append((self.path, self.headers, body.count(b'name="image"')))
+            status, headers, answer = server.answers.pop(0)
+            data = json.dumps(answer).encode() if not isinstance(answer, bytes) else answer
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": len(data)}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.answers, server.asked = [], []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def results(*found):
+    return 200, {}, {"results": list(found), "success": True}
+
+
+def test_files_folders_and_globs_are_found_once_and_in_order(folder):
+    names = [
+        picture.name for picture in find([str(folder / "b.png"), str(folder), str(folder / "*.txt"), "/missing.png"])
+    ]
+    relative = [name.removeprefix(f"{folder}/") for name in names]
+    assert relative == ["b.png", "a.JPG", "deep/[1].gif", "deep/c.tiff", "notes.txt", "/missing.png"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder):
+    assert [picture.path.name for picture in find([str(folder / "deep/[1].gif")])] == ["[1].gif"]
+
+
+def test_a_glob_goes_into_folders(folder):
+    assert [picture.path.name for picture in find([str(folder / "**/*.gif")])] == ["[1].gif"]
+
+
+def test_a_table_and_success(folder, service, capsys):
+    service.answers = [results(GOOD, GOOD)]
+    assert main([str(folder / "b.png"), str(folder / "a.JPG"), "--url", service.url]) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["picture", "digit", "probability"]
+    assert first.split()[1:] == second.split()[1:] == ["7", "0.750000"]
+    assert first.split()[0].endswith("b.png")
+
+
+def test_csv_with_details_and_one_failure(folder, service, capsys):
+    service.answers = [results(GOOD | {"details": DETAILS}, BAD)]
+    words = [str(folder / "b.png"), str(folder / "a.JPG"), "--url", service.url, "--format", "csv", "--details"]
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    good, bad = csv.DictReader(io.StringIO(printed.out))
+    assert (good["label"], good["probability"], good["verdict"]) == ("7", "0.75", "uncertain")
+    assert good["warnings"] == "inverted cropped"
+    assert (bad["label"], bad["error"], bad["message"]) == ("", "undecodable_image", "Send a picture.")
+    assert "1 of 2 pictures failed" in printed.err
+    assert service.asked[0][0] == "/api/mnist/batch?details=1"
+
+
+def test_json_is_one_list_and_an_unreadable_file_has_its_place(folder, service, capsys):
+    service.answers = [results(GOOD), results(GOOD)]
+    words = [str(folder / "b.png"), str(folder / "missing.png"), str(folder / "a.JPG"), "--format", "json"]
+    assert main([*words, "--url", service.url]) == 1
+    first, missing, last = json.loads(capsys.readouterr().out)
+    assert first == {"picture": str(folder / "b.png")} | GOOD
+    assert (missing["success"], missing["error"]["code"]) == (False, "unreadable_file")
+    assert last["picture"].endswith("a.JPG")
+
+
+def test_pictures_go_in_batches(folder, service):
+    service.answers = [results(GOOD, GOOD), results(GOOD, GOOD)]
+    assert main([str(folder), "--url", service.url, "--batch", "2"]) == 0
+    assert [count for _, _, count in service.asked] == [2, 2]
+
+
+def test_a_busy_service_is_asked_again(folder, service):
+    busy = {"success": False, "error": {"code": "overloaded", "message": "Too many.", "request_id": "1"}}
+    service.answers = [(503, {"Retry-After": "0"}, busy), (503, {"Retry-After": "0"}, busy), results(GOOD)]
+    assert main([str(folder / "b.png"), "--url", service.url]) == 0
+    assert len(service.asked) == 3
+
+
+def test_a_service_that_stays_busy_is_not_asked_for_ever(folder, service, capsys):
+    busy = {"success": False, "error": {"code": "overloaded", "message": "Too many.", "request_id": "1"}}
+    service.answers = [(503, {"Retry-After": "0"}, busy)] * 50
+    assert main([str(folder / "b.png"), "--url", service.url]) == 1
+    assert "overloaded: Too many." in capsys.readouterr().out
+    assert len(service.asked) < 10
+
+
+def test_the_key_goes_along_and_a_wrong_one_ends_it(folder, service, capsys, monkeypatch):
+    refusal = {
+        "success": False,
+        "error": {"code": "unauthorized", "message": "Send a valid API key.", "request_id": "1"},
+    }
+    service.answers = [results(GOOD), (401, {}, refusal)]
+    monkeypatch.setenv("MNIST_KEY", "secret")
+    assert main([str(folder / "b.png"), "--url", service.url]) == 0
+    assert service.asked[0][1]["X-API-Key"] == "secret"
+    assert main([str(folder / "b.png"), "--url", service.url, "--key", "wrong"]) == 1
+    assert service.asked[1][1]["X-API-Key"] == "wrong"
+    assert capsys.readouterr().err.strip() == "error: Send a valid API key."
+
+
+def test_plain_errors_for_what_is_not_there(folder, service, capsys):
+    assert main([str(folder / "*.bmp")]) == 2
+    assert capsys.readouterr().err == "error: no pictures there; name files, folders or globs\n"
+    assert main([str(folder / "b.png"), "--url", "http://127.0.0.1:1"]) == 1
+    assert "nothing answers at http://127.0.0.1:1/api/mnist/batch" in capsys.readouterr().err
+    service.answers = [(200, {}, b"<html>")]
+    assert main([str(folder / "b.png"), "--url", service.url]) == 1
+    assert "does not answer as this service does" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch", ["0", "257", "many"])
+def test_a_batch_has_1_to_256_pictures(batch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["x.png", "--batch", batch])
+    assert ended.value.code == 2
+    assert "--batch" in capsys.readouterr().err
