@@ -1,0 +1,147 @@
+"""A whole service of our own to break: `python -m serve` on free ports, its processes, what it tells of itself."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PORTS = ("PORT", "TS_INFERENCE_PORT", "TS_MANAGEMENT_PORT", "TS_METRICS_PORT")
+START = 120  # seconds that a start may take on a busy machine
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def wait_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `happened` gives once it is true; AssertionError naming `what` if it never is."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if result := happened():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Stack:
+    """Supervisor, proxy, TorchServe and its workers.
+
+    Args:
+        folder: where its logs and tokens go.
+        root: the checkout that it runs from.
+        settings: environment variables of the service.
+    """
+
+    def __init__(self, folder: Path, root: Path = ROOT, **settings: str) -> None:
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self.port = self.ports["PORT"]
+        self.run, self.output = folder / "run", folder / "output.log"
+        self._root = root
+        self._environment = os.environ | {name: str(port) for name, port in self.ports.items()}
+        self._environment |= {"RUN_DIR": str(self.run), "HOST": "127.0.0.1", **settings}
+
+    def start(self) -> None:
+        """Start it; returns once it is ready."""
+        command = [sys.executable, "-m", "serve"]
+        with self.output.open("ab") as output:
+            self.supervisor = psutil.Popen(
+                command, cwd=self._root, env=self._environment, stdout=output, stderr=output, start_new_session=True
+            )
+        wait_until(lambda: self.ready or not self.supervisor.is_running(), START, "a ready service")
+        assert self.ready, self.output.read_text()
+
+    def stop(self, seconds: float = 60) -> int:
+        """SIGTERM; its exit code. Whoever is left is killed."""
+        everybody = self.processes
+        with suppress(psutil.NoSuchProcess):
+            self.supervisor.send_signal(signal.SIGTERM)
+        try:
+            return self.supervisor.wait(seconds)
+        finally:
+            for process in everybody:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def get(self, path: str, seconds: float = 5) -> tuple[int, dict[str, str], bytes] | None:
+        """Status, headers and body of a GET to the proxy; None where nobody answers."""
+        return self._ask("PORT", path, seconds, {})
+
+    @property
+    def ready(self) -> bool:
+        answer = self.get("/readyz")
+        return answer is not None and answer[0] == 200
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and everybody below it."""
+        with suppress(psutil.NoSuchProcess):
+            return [self.supervisor, *self.supervisor.children(recursive=True)]
+        return []
+
+    def _child(self, word: str) -> psutil.Process | None:
+        for process in self.supervisor.children():
+            with suppress(psutil.NoSuchProcess):
+                if any(word in part for part in process.cmdline()):
+                    return process
+        return None
+
+    @property
+    def proxy(self) -> psutil.Process | None:
+        return self._child("proxy")
+
+    @property
+    def java(self) -> psutil.Process | None:
+        return self._child("org.pytorch.serve.ModelServer")
+
+    def workers(self, model: str = "mnist") -> list[psutil.Process]:
+        """The running workers of a model, as the management API names them."""
+        keys = json.loads((self.run / str(self.port) / "key_file.json").read_text())
+        token = {"Authorization": f"Bearer {keys['management']['key']}"}
+        answer = self._ask("TS_MANAGEMENT_PORT", f"/models/{model}", 5, token)
+        if answer is None or answer[0] != 200:
+            return []
+        found = []
+        for worker in json.loads(answer[2])[0]["workers"]:
+            with suppress(psutil.NoSuchProcess, ValueError):
+                if worker["status"] == "READY" and worker["pid"] > 0:
+                    found.append(psutil.Process(worker["pid"]))
+        return found
+
+    def _ask(self, port: str, path: str, seconds: float, headers: dict[str, str]) -> Any:
+        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=seconds)
+        with suppress(OSError, HTTPException):
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+        connection.close()
+        return None
+
+    def wait_ready(self, seconds: float = START) -> None:
+        wait_until(lambda: self.ready, seconds, "a ready service")
+
+
+@contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[Stack]:
+    """A stack for the time of the block."""
+    stack = Stack(folder, **settings)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
