@@ -55,7 +55,10 @@ class Request:
         """The next piece of the body, empty at its end."""
         if self._pieces is None:
             self._pieces = aiter(self.protocol)
-        return await anext(self._pieces, b"")
+        try:
+            return await anext(self._pieces)  # with a default it could not be cancelled: Granian's future knows no throw
+        except StopAsyncIteration:
+            return b""
 
     def wants(self, flag: str) -> bool:
         """Whether the query says `flag=1`."""

@@ -1,6 +1,7 @@
 """Faults of processes: what is done to workers, JVM and supervisor while clients go on asking.
 
-Each returns the tally of the clients' requests; the caller says what it must show.
+Each returns the tally of the clients' requests; the caller says what it must show. `pause`: seconds that each client
+waits after each answer; 0 for as much load as the machine carries.
 """
 
 import random
@@ -25,9 +26,9 @@ def one_broken_among_63(stack: Stack, cases: Sequence[Case], broken: Case, round
     return total
 
 
-def kill_one_worker(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
+def kill_one_worker(stack: Stack, cases: Sequence[Case], times: int, pause: float = 0) -> Tally:
     """kill -9 of a worker under load, again each time it is replaced and the service ready."""
-    with load(stack.port, cases, CONNECTIONS) as tally:
+    with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         for _ in range(times):
             before = stack.workers()
             before[0].kill()
@@ -36,9 +37,9 @@ def kill_one_worker(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
     return tally
 
 
-def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
+def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int, pause: float = 0) -> Tally:
     """kill -9 of all workers of both models at once under load."""
-    with load(stack.port, cases, CONNECTIONS) as tally:
+    with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         for _ in range(times):
             before = {model: set(stack.workers(model)) for model in ("mnist", "mnist_large")}
             for worker in set().union(*before.values()):
@@ -51,9 +52,9 @@ def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
     return tally
 
 
-def kill_java(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
+def kill_java(stack: Stack, cases: Sequence[Case], times: int, pause: float = 0) -> Tally:
     """kill -9 of the JVM under load; the supervisor alone must bring it back."""
-    with load(stack.port, cases, CONNECTIONS) as tally:
+    with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         for _ in range(times):
             before = stack.java
             before.kill()
@@ -64,10 +65,10 @@ def kill_java(stack: Stack, cases: Sequence[Case], times: int) -> Tally:
     return tally
 
 
-def hang_java(stack: Stack, cases: Sequence[Case], seconds: float) -> tuple[Tally, float]:
+def hang_java(stack: Stack, cases: Sequence[Case], seconds: float, pause: float = 0) -> tuple[Tally, float]:
     """SIGSTOP of the JVM under load for `seconds`, then SIGCONT; also the seconds until /readyz said so."""
     java = stack.java
-    with load(stack.port, cases, CONNECTIONS) as tally:
+    with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         time.sleep(1)
         java.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()

@@ -8,6 +8,7 @@ from tests.faults.pictures import POISON, digit, store_with_poison
 from tests.faults.stack import ROOT, running
 from tests.faults.wire import upload
 
+PAUSE = 0.1  # load enough to meet every fault, and room for the restarts
 BROKEN = [
     Case(upload(b"\x89PNG\r\n\x1a\n this is no picture"), 422, "undecodable_image"),
     Case(upload(digit("JPEG")[:200]), 422, "undecodable_image"),
@@ -30,12 +31,12 @@ def test_one_broken_picture_costs_its_63_companions_nothing(stack, cases, broken
 
 
 def test_killing_a_worker_costs_nobody_an_answer(patient):
-    tally = processes.kill_one_worker(patient, sample_cases(patient.port), times=3)
+    tally = processes.kill_one_worker(patient, sample_cases(patient.port), times=3, pause=PAUSE)
     assert tally.right == tally.sent, dump(tally)
 
 
 def test_killing_all_workers_costs_nobody_an_answer(patient):
-    tally = processes.kill_all_workers(patient, sample_cases(patient.port), times=1)
+    tally = processes.kill_all_workers(patient, sample_cases(patient.port), times=1, pause=PAUSE)
     assert tally.right == tally.sent, dump(tally)
 
 
@@ -47,14 +48,14 @@ def test_a_picture_that_kills_workers_is_refused_and_takes_no_other_with_it(pati
 
 
 def test_the_supervisor_brings_a_killed_jvm_back(stack, cases):
-    tally = processes.kill_java(stack, cases, times=1)
+    tally = processes.kill_java(stack, cases, times=1, pause=PAUSE)
     assert not tally.wrong, dump(tally)
     assert not tally.lost, dump(tally)
     assert set(tally.refused) == {"503 not_ready"}, dump(tally)
 
 
 def test_a_hanging_jvm_is_answered_for_at_the_deadline_and_told_by_readyz(stack, cases):
-    tally, _ = processes.hang_java(stack, cases, seconds=12)
+    tally, _ = processes.hang_java(stack, cases, seconds=12, pause=PAUSE)
     assert not tally.wrong, dump(tally)
     assert not tally.lost, dump(tally)
     assert set(tally.refused) == {"504 deadline_exceeded"}, dump(tally)

@@ -1,0 +1,84 @@
+"""Clients that are too many, too slow, too large or gone: the others are answered right."""
+
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults import clients
+from tests.faults.load import Case, at_once, dump, load, sample_cases
+from tests.faults.pictures import huge
+from tests.faults.stack import running, wait_until
+from tests.faults.wire import exchange
+
+PAUSE = 0.05
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A service with a short queue and little patience, so that a few clients are too many and soon too slow."""
+    settings = {"QUEUE_PICTURES": "32", "TRIPS": "1", "TRIP_PICTURES": "8", "BODY_SECONDS": "5", "MAX_HELD_BYTES": str(2**24)}
+    with running(tmp_path_factory.mktemp("narrow"), **settings) as stack:
+        yield stack
+
+
+def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered_right(narrow):
+    cases = sample_cases(narrow.port)
+    tally = clients.overload(narrow, cases, clients=300, seconds=6)
+    assert not tally.wrong, dump(tally)
+    assert not tally.lost, dump(tally)
+    assert set(tally.refused) == {"503 overloaded"}, dump(tally)
+    assert at_once(narrow.port, cases).right == 10
+
+
+def test_a_client_that_loops_40_megapixel_pictures_fails_nobody(stack, cases):
+    tally, statuses = clients.beside_large_pictures(stack, cases, list(huge().values()), seconds=8)
+    assert tally.right == tally.sent, dump(tally)
+    assert set(statuses) == {200}
+
+
+def test_a_thousand_idle_connections_are_in_nobodys_way(stack, cases):
+    with clients.idle_connections(stack.port, 1000) as idle, load(stack.port, cases, 16, pause=PAUSE) as tally:
+        time.sleep(20)  # longer than a head may take
+        assert [each.recv(1000) for each in idle[::100]] == [b""] * 10
+    assert tally.right == tally.sent, dump(tally)
+
+
+@pytest.mark.parametrize("announced", [1_000, 8_000_000])
+def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced):
+    cases = sample_cases(narrow.port)
+    with load(narrow.port, cases, 16, pause=PAUSE) as tally:
+        ends = clients.drip(narrow.port, *clients.slow_body(announced), count=500, seconds=30)
+    assert ends == Counter({"408": 500})
+    assert tally.right == tally.sent, dump(tally)
+
+
+def test_slow_heads_are_closed_and_in_nobodys_way(narrow):
+    cases = sample_cases(narrow.port)
+    with load(narrow.port, cases, 16, pause=PAUSE) as tally:
+        ends = clients.drip(narrow.port, *clients.SLOW_HEAD, count=500, seconds=30)
+    assert set(ends) <= {"408", "closed"}
+    assert tally.right == tally.sent, dump(tally)
+
+
+def test_clients_that_leave_give_their_places_back(narrow):
+    cases = sample_cases(narrow.port)
+    narrow.java.send_signal(signal.SIGSTOP)  # whoever comes now waits
+    try:
+        with ThreadPoolExecutor(64) as pool:
+            waiting = [pool.submit(exchange, narrow.port, case.sent, 1.0) for case in cases * 5]
+            assert all(isinstance(each.exception(), TimeoutError) or each.result().code == "overloaded" for each in waiting)
+        # all have left: there is room for as many again, and one that finds room waits until it has lost its patience
+        wait_until(lambda: not _refused(narrow, cases[0]), 3, "room in the queue")
+    finally:
+        narrow.java.send_signal(signal.SIGCONT)
+    narrow.wait_ready()
+
+
+def _refused(stack, case: Case) -> bool:
+    try:
+        return exchange(stack.port, case.sent, 0.5).code == "overloaded"
+    except TimeoutError:
+        return False
