@@ -56,7 +56,7 @@ class Request:
         if self._pieces is None:
             self._pieces = aiter(self.protocol)
         try:
-            return await anext(self._pieces)  # with a default it could not be cancelled: Granian's future knows no throw
+            return await anext(self._pieces)  # with a default it could not be cancelled
         except StopAsyncIteration:
             return b""
 

@@ -89,11 +89,12 @@ def receive(connection: socket.socket) -> Answer | None:
         got += piece
     head, _, body = got.partition(b"\r\n\r\n")
     status, headers = parse_head(head)
-    while len(body) < int(headers.get("content-length", 0)):
+    length = int(headers.get("content-length", 0))
+    while len(body) < length:
         if not (piece := connection.recv(65536)):
             return None
         body += piece
-    return Answer(status, headers, body, headers.get("connection") == "close" or _closed(connection))
+    return Answer(status, headers, body[:length], headers.get("connection") == "close" or _closed(connection))
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
