@@ -27,7 +27,7 @@ def test_same_seed_same_bits():
 @pytest.mark.parametrize(
     "change",
     [{"rotation": 0.3}, {"scale": 0.2}, {"shear": 0.3}, {"shift": 3.0}, {"elastic": 1.0}]
-    + [{name: 1.0} for name in ("thicken", "thin", "soften")]
+    + [{name: 1.0} for name in ("thicken", "thin", "soften", "stray")]
     + [{"noise": 1.0, "noise_level": 0.2}],
 )
 def test_each_distortion_does_something_and_keeps_the_digit(change):

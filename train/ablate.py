@@ -26,14 +26,14 @@ EPOCHS, RUNS = 10, 3
 HARD_SEED = 0  # of the distorted validation digits
 
 _whole = FULL.distortion
-_affine = replace(_whole, elastic=0, thicken=0, thin=0, soften=0, noise=0)
+_affine = replace(_whole, elastic=0, thicken=0, thin=0, soften=0, noise=0, stray=0)
 _bare = replace(FULL, distortion=PLAIN, averaging=0, teachers=0)
 STEPS = {
     "baseline: AdamW, one cycle": _bare,
     "+ averaged weights": replace(_bare, averaging=FULL.averaging),
     "+ affine distortion": replace(FULL, teachers=0, distortion=_affine),
     "+ elastic distortion": replace(FULL, teachers=0, distortion=replace(_affine, elastic=_whole.elastic)),
-    "+ stroke width, blur, noise": replace(FULL, teachers=0),
+    "+ stroke width, blur, noise, stray strokes": replace(FULL, teachers=0),
     "+ teacher (the full recipe)": FULL,
 }
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def distorted(validation: Digits) -> Digits:
     """Validation digits as other hands and cameras would have given them, the same ones for every run."""
     generator = torch.Generator().manual_seed(HARD_SEED)
-    strong = replace(_whole, thicken=0.3, thin=0.3, soften=0.3, noise=0.3)
+    strong = replace(_whole, thicken=0.3, thin=0.3, soften=0.3, noise=0.3, stray=0)
     return Digits(augment(validation.pictures, strong, generator), validation.labels)
 
 

@@ -44,5 +44,5 @@ QUICK = Recipe(
     rate=8e-3,
     warm_up=0.2,
     averaging=0.05,
-    distortion=Distortion(0.15, 0.1, 0.1, 1.5, 0.4, thicken=0, thin=0, soften=0, noise=0),
+    distortion=Distortion(0.15, 0.1, 0.1, 1.5, 0.4, thicken=0, thin=0, soften=0, noise=0, stray=0),
 )
