@@ -1,0 +1,38 @@
+"""The ablation: appended as runs end, resumable, and its table is that of its results."""
+
+import json
+from argparse import Namespace
+
+import pytest
+
+from train import ablate, mnist, tables
+
+
+@pytest.fixture
+def few(monkeypatch):
+    train, validation, test = (digits[:1_000] for digits in mnist.load())
+    monkeypatch.setattr(ablate.mnist, "load", lambda root: (train, validation, test))
+    steps = dict(list(ablate.STEPS.items())[:2])
+    monkeypatch.setattr(ablate, "STEPS", steps)
+    return steps
+
+
+def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablate, "DOCS", tmp_path)
+    (tmp_path / "training.md").write_text("<!-- ablation -->\n<!-- /ablation -->\n")
+    args = Namespace(epochs=1, runs=2, results=tmp_path / "results.jsonl", data=mnist.ROOT)
+    assert ablate.run(args) == 0
+    lines = [json.loads(line) for line in args.results.read_text().splitlines()]
+    assert [(line["step"], line["recipe"]["seed"]) for line in lines] == [(s, seed) for seed in (1, 2) for s in few]
+    assert 0 < lines[0]["validation_accuracy"] < 1
+    written = tables.read(tmp_path / "training.md", "ablation")
+    assert all(step in written for step in few)
+    monkeypatch.setattr(ablate, "fit", lambda *_, **__: pytest.fail("a finished run was repeated"))
+    assert ablate.run(args) == 0
+    assert len(args.results.read_text().splitlines()) == len(lines)
+
+
+def test_published_table_is_that_of_the_results():
+    lines = ablate.read(ablate.RESULTS)
+    assert tables.read(ablate.DOCS / "training.md", "ablation") == ablate.table(lines, ablate.EPOCHS)
+    assert len(lines) >= ablate.RUNS * 5
