@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
 
 COMMANDS = {
     "fit": "train LeNet on MNIST and save its weights",
+    "seeds": "train the seeds named in the recipe and serve the one with the best validation loss",
     "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
     "ablate": "train the recipe one step at a time and write the table of what each step is worth",
     "pack": "make model_store/mnist.mar from the weights and handler/",

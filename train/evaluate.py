@@ -24,11 +24,11 @@ from train import figures, mnist, tables
 from train.fit import WEIGHTS
 from train.measure import accuracy, calibration, calibration_error, cross_entropy, logits_of
 from train.mnist import Digits
+from train.seeds import FOLDER, record_of
 
 REPOSITORY = Path(__file__).parent.parent
 METRICS = REPOSITORY / "metrics.json"
 FIGURES = REPOSITORY / "docs" / "figures"
-SEEDS = WEIGHTS.parent / "seeds"
 COMMAND = "python -m train evaluate"
 FIRST_BATCH = 64  # of validation, whose confusion matrix the original shows
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     for path, section, text in tables.sections(metrics, REPOSITORY):
         tables.fill(path, section, text)
     FIGURES.mkdir(parents=True, exist_ok=True)
-    figures.draw(FIGURES, metrics, splits, logits["test"], json.loads(args.weights.with_suffix(".json").read_text()))
+    figures.draw(FIGURES, metrics, splits, logits["test"], record_of(args.weights))
     print(tables.splits(metrics))
     return 0
 
@@ -74,7 +74,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
         "weights": str(weights.resolve().relative_to(REPOSITORY)),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in LeNet().parameters()),
-        "seed": json.loads(weights.with_suffix(".json").read_text())["recipe"]["seed"],
+        "seed": record_of(weights)["recipe"]["seed"],
         "split_seed": mnist.SPLIT_SEED,
         "hardware": hardware(),
         "versions": versions(),
@@ -131,7 +131,7 @@ def mistakes(logits: Tensor, labels: Tensor) -> list[dict]:
 def seeds(splits: dict[str, Digits]) -> dict:
     """Validation and test of each of the seeds named in the recipe whose weights are there, and their mean and sd."""
     rows = []
-    for path in sorted(SEEDS.glob("*.pt")):
+    for path in sorted(FOLDER.glob("*.pt")):
         net = load(path)
         row: dict = {"seed": int(path.stem), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for name in ("validation", "test"):

@@ -16,9 +16,9 @@ import torch
 from lenet import LeNet
 from train import mnist
 from train.loop import Fitted, fit
-from train.measure import logits_of, temperature_of
+from train.measure import cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
-from train.recipe import FULL, QUICK, Recipe
+from train.recipe import FULL, QUICK
 from train.teacher import RUN, teachers
 
 WEIGHTS = Path(__file__).parent / "weights" / "mnist-classifier.pt"
@@ -55,10 +55,11 @@ def run(args: argparse.Namespace) -> int:
         print("stopped before the first epoch ended: nothing was written")
         return 130
     temperature = fold_temperature(fitted.net, validation)
-    write(out, fitted, recipe, temperature)
+    loss = cross_entropy(logits_of(fitted.net, validation.pictures), validation.labels)
+    write(out, fitted, {"recipe": recipe.as_dict(), "temperature": temperature, "validation_loss": loss})
     best = fitted.best
     print(f"{out}: epoch {best['epoch']} of {recipe.epochs}, validation accuracy {best['validation_accuracy']:.2%}, "
-          f"loss {best['validation_loss']:.4f}; temperature {temperature:.3f} folded in")  # fmt: skip
+          f"loss {loss:.4f} with temperature {temperature:.3f} folded in")  # fmt: skip
     return 130 if fitted.interrupted else 0
 
 
@@ -71,7 +72,7 @@ def fold_temperature(net: LeNet, validation: Digits) -> float:
     return temperature
 
 
-def write(out: Path, fitted: Fitted, recipe: Recipe, temperature: float) -> None:
+def write(out: Path, fitted: Fitted, record: dict) -> None:
     """Write the weights, a plain state dict, and beside them what trained them (the same name, .json)."""
     out.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()  # saved to a file, the bytes would depend on its name
@@ -79,11 +80,5 @@ def write(out: Path, fitted: Fitted, recipe: Recipe, temperature: float) -> None
     partial = out.with_suffix(".partial")
     partial.write_bytes(content.getvalue())
     os.replace(partial, out)
-    record = {
-        "recipe": recipe.as_dict(),
-        "temperature": temperature,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "history": fitted.history,
-    }
+    record |= {"torch": torch.__version__, "python": platform.python_version(), "history": fitted.history}
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
