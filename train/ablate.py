@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     hard = distorted(validation)
     for seed in range(1, args.runs + 1):
         for step, recipe in STEPS.items():
-            recipe = replace(recipe, epochs=args.epochs, seed=seed)
+            recipe = replace(recipe, epochs=args.epochs, seed=seed, fresh=0)
             if any(same_run(line, step, recipe) for line in read(args.results)):
                 continue
             print(f"{step}, seed {seed}")

@@ -19,7 +19,7 @@ from train.loop import Fitted, fit
 from train.measure import cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
 from train.recipe import FULL, QUICK
-from train.teacher import RUN, teachers
+from train.teacher import RUN, rendered, teachers
 
 WEIGHTS = Path(__file__).parent / "weights" / "mnist-classifier.pt"
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     try:
         teach = teachers(recipe, train, validation)
-        fitted = fit(LeNet, recipe, train, validation, RUN / f"{name}.checkpoint", args.resume, teach)
+        fitted = fit(LeNet, recipe, train, validation, RUN / f"{name}.checkpoint", args.resume, teach, rendered(recipe))
     except ValueError as error:
         print(f"error: {error}")
         return 1

@@ -42,10 +42,12 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
     teach: Callable[[Tensor], Tensor] | None = None,
+    kept: Path | None = None,
 ) -> Fitted:
     """Train the net that `make` makes; Ctrl-C ends early with the best weights so far.
 
-    `teach` gives a teacher's logits, float32 [n, 10], of pictures, uint8 [n, 28, 28]. The result is that of the epoch
+    `teach` gives a teacher's logits, float32 [n, 10], of pictures, uint8 [n, 28, 28]; `kept` is the folder of rendered
+    pictures, for this distortion, teacher and training set only. The result is that of the epoch
     with the lowest validation loss of the averaged weights. One thread trains and one renders, whatever the machine:
     sums in the same order give the same bits.
     """
@@ -53,7 +55,7 @@ def fit(
     state = State(make, recipe, steps=recipe.epochs * -(-len(train) // recipe.batch_size))
     if resume and checkpoint and checkpoint.exists():
         state.load(checkpoint)
-    stream = Stream(train, recipe, teach)
+    stream = Stream(train, recipe, teach, kept)
     bar = tqdm(total=state.steps, initial=state.step, unit="batch", dynamic_ncols=True, smoothing=0.02)
     interrupted = False
     try:

@@ -22,7 +22,7 @@ class Recipe:
     weight_decay: float = 0.02
     averaging: float = 0.02  # time constant of the averaged weights, as a share of all steps; 0 averages nothing
     distortion: Distortion = DISTORTION
-    fresh: int = 20  # epochs whose pictures are rendered anew, repeated afterwards; 0 renders every epoch anew
+    fresh: int = 20  # renderings of all pictures, taken in turn by the epochs; 0 renders every epoch anew
     teachers: int = 1  # larger nets whose averaged logits are learnt beside the labels
     softness: float = 3.0  # temperature at which teachers and student are compared
     trust: float = 0.9  # weight of the teachers against the labels

@@ -2,14 +2,16 @@
 
 epoch -> shuffled shards of 5,000 pictures -> distorted, teachers' logits added (background thread) -> batches
 
-Every shard has a random generator of its own, seeded by (seed, epoch, shard): the bits depend neither on timing nor on
-where a resumed run began.
+Every shard has a random generator of its own, seeded by its place: the bits depend neither on timing nor on where a
+resumed run began. A recipe with `fresh` renderings keeps them in a folder, for later epochs and for the other seeds.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -21,6 +23,7 @@ from train.recipe import Recipe
 
 SHARD = 5_000
 AHEAD = 3  # shards rendered in advance
+PICTURES = 0  # seed of the pictures; a recipe's own seed is that of the net and of the order it sees them in
 
 
 def pixels_of(pictures: Tensor) -> Tensor:
@@ -43,10 +46,18 @@ class Shard:
 class Stream:
     """The batches of a recipe's epochs; `close` ends the background thread."""
 
-    def __init__(self, digits: Digits, recipe: Recipe, teach: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        digits: Digits,
+        recipe: Recipe,
+        teach: Callable[[Tensor], Tensor] | None = None,
+        kept: Path | None = None,
+    ) -> None:
         self.digits, self.recipe, self.teach = digits, recipe, teach
+        self.kept = kept if recipe.fresh else None
+        if self.kept:
+            self.kept.mkdir(parents=True, exist_ok=True)
         self.shards = -(-len(digits) // SHARD)
-        self._kept: dict[tuple[int, int], Shard] = {}
         self._renderer = ThreadPoolExecutor(1, "render")
         self._ahead: deque[Future[Shard]] = deque()
 
@@ -68,26 +79,30 @@ class Stream:
         self._renderer.shutdown(wait=True, cancel_futures=True)
 
     def _shard(self, epoch: int, index: int) -> Shard:
-        """A shard of the epoch: rendered, or one that was rendered `fresh` epochs ago in a new order."""
+        """A shard of the epoch, its digits in an order of this epoch and seed."""
         fresh = self.recipe.fresh or self.recipe.epochs
-        if epoch < fresh:
-            return self._keep((epoch, index), self._render(epoch, index))
-        order = torch.randperm(self.shards, generator=self._generator(epoch, -1))
-        key = (epoch % fresh, int(order[index]))
-        shard = self._kept.get(key) or self._keep(key, self._render(*key))  # a resumed run renders it again
-        return shard[torch.randperm(len(shard.labels), generator=self._generator(epoch, index))]
+        order = torch.randperm(self.shards, generator=_generator(self.recipe.seed, epoch))
+        shard = self._rendered((epoch + self.recipe.seed) % fresh, int(order[index]))
+        return shard[torch.randperm(len(shard.labels), generator=_generator(self.recipe.seed, epoch, index))]
 
-    def _keep(self, key: tuple[int, int], shard: Shard) -> Shard:
-        if self.recipe.fresh:
-            self._kept[key] = shard
-        return shard
+    def _rendered(self, part: int, index: int) -> Shard:
+        """A shard of one of the `fresh` renderings of all digits; kept on disk when it is wanted more than once."""
+        if not self.kept:
+            return self._render(part, index)
+        path = self.kept / f"{part}-{index}.pt"
+        if not path.exists():
+            partial = path.with_suffix(f".{os.getpid()}")
+            torch.save(asdict(self._render(part, index)), partial)
+            os.replace(partial, path)
+        return Shard(**torch.load(path, weights_only=True))
 
     @torch.inference_mode()
-    def _render(self, epoch: int, index: int) -> Shard:
-        order = torch.randperm(len(self.digits), generator=self._generator(epoch, -1))
+    def _render(self, part: int, index: int) -> Shard:
+        order = torch.randperm(len(self.digits), generator=_generator(PICTURES, part))
         chosen = self.digits[order[index * SHARD : (index + 1) * SHARD]]
-        pictures = augment(chosen.pictures, self.recipe.distortion, self._generator(epoch, index))
+        pictures = augment(chosen.pictures, self.recipe.distortion, _generator(PICTURES, part, index))
         return Shard(pictures, chosen.labels, self.teach(pictures) if self.teach else None)
 
-    def _generator(self, epoch: int, index: int) -> Generator:
-        return torch.Generator().manual_seed((self.recipe.seed * 10_000 + epoch) * 1_000 + index + 1)
+
+def _generator(seed: int, epoch: int, index: int = -1) -> Generator:
+    return torch.Generator().manual_seed((seed * 10_000 + epoch) * 1_000 + index + 1)

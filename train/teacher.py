@@ -5,13 +5,16 @@ student must see the very same distorted picture: L. Beyer et al.: Knowledge dis
 consistent, CVPR 2022.
 """
 
+import hashlib
+import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from train import augment
 from train.loop import fit
 from train.mnist import Digits
 from train.recipe import TEACHER, Recipe
@@ -84,3 +87,10 @@ def _teacher(recipe: Recipe, train: Digits, validation: Digits) -> Teacher:
     torch.save({"recipe": recipe.as_dict(), "weights": fitted.net.state_dict()}, path.with_suffix(".partial"))
     os.replace(path.with_suffix(".partial"), path)
     return fitted.net
+
+
+def rendered(recipe: Recipe) -> Path:
+    """The folder of the pictures rendered for this recipe: another distortion, its code or teachers have another one."""
+    what = json.dumps([asdict(recipe.distortion), TEACHER.as_dict() if recipe.teachers else None, recipe.teachers])
+    code = Path(augment.__file__).read_bytes()
+    return RUN / f"pictures-{hashlib.sha256(what.encode() + code).hexdigest()[:12]}"
