@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         fitted = Fitted(LeNet(), interrupted=True)
     if not fitted.history:
-        print("stopped before the first epoch ended: nothing was written")
+        print("stopped before the first epoch of LeNet ended: no weights were written")
         return 130
     temperature = fold_temperature(fitted.net, validation)
     loss = cross_entropy(logits_of(fitted.net, validation.pictures), validation.labels)

@@ -90,7 +90,7 @@ def _teacher(recipe: Recipe, train: Digits, validation: Digits) -> Teacher:
 
 
 def rendered(recipe: Recipe) -> Path:
-    """The folder of the pictures rendered for this recipe: another distortion, its code or teachers have another one."""
+    """The folder of the pictures rendered for this recipe: another distortion or teacher has one of its own."""
     what = json.dumps([asdict(recipe.distortion), TEACHER.as_dict() if recipe.teachers else None, recipe.teachers])
     code = Path(augment.__file__).read_bytes()
     return RUN / f"pictures-{hashlib.sha256(what.encode() + code).hexdigest()[:12]}"
