@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
     seed, out = os.getpid(), tmp_path / "weights.pt"
     checkpoint = command.RUN / f"quick-{seed}.checkpoint"
     line = [sys.executable, "-m", "train", "fit", "--quick", "--epochs", "10", "--seed", str(seed), "--out", str(out)]
-    run = subprocess.Popen(line, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    run = subprocess.Popen(line, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 240
         while not checkpoint.exists() and run.poll() is None and time.monotonic() < deadline:
@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
 def test_missing_data_is_one_plain_line(tmp_path):
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     line = [sys.executable, "-m", "train", "fit", "--quick", "--data", str(tmp_path)]
-    run = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)  # noqa: S603
+    run = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stdout.startswith("error: ")
     assert "is missing; delete" in run.stdout

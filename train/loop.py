@@ -81,7 +81,8 @@ class State:
     def __init__(self, make: Callable[[], nn.Module], recipe: Recipe, steps: int) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.steps, self.step = recipe, steps, 0
-        self.net = make().to(memory_format=torch.channels_last)
+        self.net = make()
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in its stubs
         self.averaged = copy.deepcopy(self.net)
         self.best = copy.deepcopy(self.net.state_dict())
         self.optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=recipe.weight_decay, fused=True)

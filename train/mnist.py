@@ -30,6 +30,9 @@ SHA256 = {
 }
 
 
+DECLARED = torch.library.Library("torchvision", "FRAGMENT")  # its declarations live as long as it does
+
+
 class DataError(Exception):
     """MNIST could not be had, or what lies on the disk is not MNIST; the message says what to do."""
 
@@ -120,10 +123,8 @@ def mnist_of_torchvision() -> Callable:
     try:
         from torchvision.datasets import MNIST
     except RuntimeError:
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        mnist_of_torchvision.library = library  # the declaration lives as long as this object does
+        for name in ("nms", "qnms"):
+            DECLARED.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         from torchvision.datasets import MNIST
     return MNIST
 

@@ -15,7 +15,7 @@ class Recipe:
     """How LeNet is trained. Choices were made on validation, by `python -m train ablate`."""
 
     seed: int = 1
-    epochs: int = 80
+    epochs: int = 50
     batch_size: int = 250
     rate: float = 8e-3  # peak learning rate of AdamW: linear warm-up, then a half cosine to zero
     warm_up: float = 0.1  # share of the steps
