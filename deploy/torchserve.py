@@ -1,6 +1,6 @@
-"""`python -m deploy.torchserve`: TorchServe alone, in the place of this process, where a container runtime supervises it.
+"""`python -m deploy.torchserve`: TorchServe alone, for where a container runtime supervises it.
 
-archive verified -> its folder in RUN_DIR emptied -> exec: SIGTERM reaches the JVM itself, and its end is the container's
+archive verified -> folder in RUN_DIR emptied -> exec: SIGTERM reaches the JVM itself, and its end is the container's
 """
 
 import argparse
@@ -14,7 +14,8 @@ from train.archive import BrokenArchive, verified_version
 
 def main() -> None:
     """Become TorchServe; exits with one line where that cannot be."""
-    argparse.ArgumentParser(prog="python -m deploy.torchserve", epilog="settings: see python -m proxy --help").parse_args()
+    about = "Become TorchServe. Its settings are among those that python -m proxy --help lists."
+    argparse.ArgumentParser(prog="python -m deploy.torchserve", description=about).parse_args()
     try:
         settings = from_environment()
         store, home = settings.model_store.absolute(), settings.run_dir.absolute() / str(settings.port)

@@ -218,7 +218,7 @@ def test_dockerfile_passes_hadolint():
 
 def test_image_runs_as_nobody_in_particular():
     assert instructions("USER") == [f"{USER}:{USER}"]
-    assert image_environment()["HOST"] == "0.0.0.0"  # noqa: S104
+    assert image_environment()["HOST"] == "0.0.0.0"
     assert image_environment()["RUN_DIR"] == image_environment()["TMPDIR"] == "/run/mnist"
     assert len(instructions("HEALTHCHECK")) == 1
 
@@ -297,4 +297,3 @@ def test_compose_waits_for_admitted_uploads():
     assert set(service["environment"]) <= {name for name, _, _ in table()}
     settings = from_environment(service["environment"])
     assert int(service["stop_grace_period"].rstrip("s")) >= settings.drain_seconds + settings.grace_seconds + 10
-
