@@ -44,10 +44,9 @@ def checksum(archive: Path) -> str:
 def verified_version(archive: Path) -> str:
     """The model's version in `archive`. Raises BrokenArchive unless its sha256 is the recorded one."""
     try:
-        recorded, found = checksum_file(archive).read_text().split(maxsplit=1)[0], checksum(archive)
-    except (OSError, IndexError) as error:
+        if checksum_file(archive).read_text().split()[:1] != [checksum(archive)]:
+            raise BrokenArchive(f"{archive} is broken: its sha256 is not the one recorded at packing; run `make mar`")
+        with zipfile.ZipFile(archive) as packed:
+            return json.loads(packed.read(MANIFEST))["model"]["modelVersion"]
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise BrokenArchive(f"no archive to serve ({error}); run `make mar`") from error
-    if found != recorded:
-        raise BrokenArchive(f"{archive} is broken: its sha256 is not the one recorded at packing; run `make mar`")
-    with zipfile.ZipFile(archive) as packed:
-        return json.loads(packed.read(MANIFEST))["model"]["modelVersion"]

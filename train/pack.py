@@ -18,6 +18,7 @@ from train import archive as mar
 from train import onnx_graph
 
 ROOT = Path(__file__).parent.parent
+WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
 MODEL_NAME = "mnist"
 
 
@@ -27,7 +28,7 @@ class PackError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="1.0", help="version of the model in the archive (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, default=ROOT / "train/weights/mnist-classifier.pt", metavar="FILE",
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE",
                         help="state dict to pack (default: train/weights/mnist-classifier.pt)")  # fmt: skip
     parser.add_argument("--handler", type=Path, default=ROOT / "handler", metavar="FOLDER",
                         help="flat files that travel with it (default: handler)")  # fmt: skip

@@ -1,0 +1,22 @@
+"""One real service for all tests that only talk to it: supervisor, proxy, TorchServe, workers, on free ports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.stack import Stack, running
+from train.pack import ROOT, WEIGHTS, pack
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the archive, packed from the checkout as it is."""
+    return pack(WEIGHTS, ROOT / "handler", tmp_path_factory.mktemp("model_store")).parent
+
+
+@pytest.fixture(scope="session")
+def service(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A ready service. Whoever breaks things starts one of their own."""
+    with running(tmp_path_factory.mktemp("service"), MODEL_STORE=str(model_store)) as stack:
+        yield stack
