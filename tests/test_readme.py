@@ -1,0 +1,145 @@
+"""README.md is true: its commands are run as they stand, its tables compared with the code."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+from torch import nn
+
+from lenet import LeNet
+from proxy.settings import table
+from tests.faults.stack import PORTS, Stack
+from train.pack import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def here(code: str, service: Stack) -> str:
+    """The code with the default ports and folders replaced by those of the service under test."""
+    for port, name in zip(("3001", "8080", "8081", "8082"), PORTS, strict=True):
+        code = code.replace(f"localhost:{port}", f"127.0.0.1:{service.ports[name]}")
+    return code.replace("run/3001", f"{service.run}/{service.port}")
+
+
+def shell(script: str) -> str:
+    """What a script writes; every command in it must succeed, curl with a good status."""
+    strict = 'set -euo pipefail\ncurl() { command curl -sS --fail-with-body "$@"; echo; }\n'
+    done = subprocess.run(["bash", "-c", strict + script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def scripts(*words: str) -> list[str]:
+    return [block for block in blocks("sh") if any(word in block for word in words)]
+
+
+def test_every_shell_block_is_run_by_a_test():
+    assert set(blocks("sh")) == set(scripts("api/mnist", "key_file", "make "))
+
+
+@pytest.mark.parametrize("script", scripts("api/mnist"))
+def test_curl(service, script):
+    answers = [json.loads(line) for line in shell(here(script, service)).splitlines()]
+    assert len(answers) == script.count("curl")
+    assert all(answer["success"] for answer in answers)
+
+
+def test_torchserves_apis(service):
+    [script] = scripts("key_file")
+    before = len(service.workers())
+    try:
+        output = shell(here(script, service))
+    finally:
+        [scale] = re.findall(r"^curl.*PUT.*$", script, re.MULTILINE)
+        token = script.splitlines()[0]
+        shell(
+            here(f"{token}\n{re.sub('min_worker=[0-9]+', f'min_worker={before}&max_worker={before}', scale)}", service)
+        )
+    assert output.count('"prediction": {"class_name": "seven"') == 2
+    assert '"modelName": "mnist_large"' in output
+    assert "Workers scaled to 3 for model: mnist" in output
+    assert "ts_inference_requests_total" in output
+
+
+def test_python_client(service):
+    [script] = [block for block in blocks("python") if "requests" in block]
+    said = io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(said):
+        exec(compile(here(script, service), "README.md", "exec"), {})  # noqa: S102
+    assert said.getvalue() == "five\n"
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node")
+def test_browser_fetch_in_node(service):
+    [script] = blocks("js")
+    page = f"""
+        const {{ openAsBlob }} = await import("node:fs");
+        const file = new File([await openAsBlob({json.dumps(str(ROOT / "samples/8.png"))})], "8.png");
+        globalThis.document = {{ querySelector: () => ({{ files: [file] }}) }};
+    """
+    command = ["node", "--no-warnings", "--input-type=module", "--eval", page + here(script, service)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "eight\n", done.stderr
+
+
+def test_the_answer_is_like_the_one_shown(service):
+    shown = json.loads(blocks("json")[0])
+    files = {"image": (ROOT / "samples/7.png").read_bytes()}
+    real = requests.post(f"http://127.0.0.1:{service.port}/api/mnist", files=files, timeout=15).json()
+
+    def names(body):
+        return [
+            (each["class_name"], each["label"])
+            for each in (*body["predictions"]["all"], body["predictions"]["prediction"])
+        ]
+
+    assert list(shown) == list(real)
+    assert names(shown) == names(real)
+    assert sum(each["probability"] for each in shown["predictions"]["all"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_lenet_is_as_shown():
+    [shown] = [block for block in blocks("python") if "Conv2d" in block]
+    parts = dict(vars(nn))
+    exec(compile(shown, "README.md", "exec"), parts)  # noqa: S102
+    net = LeNet()
+    assert str(parts["features"]) == str(net.features)
+    assert str(parts["classifier"]) == str(net.classifier)
+    assert f"{sum(parameter.numel() for parameter in net.parameters()):,} parameters" in README
+
+
+def test_settings_table():
+    rows = re.search(r"<!-- settings -->\n.*?\n.*?\n(.*?)<!-- /settings -->", README, re.DOTALL)[1].splitlines()
+    shown = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
+    default = {"": "none"}
+    wanted = [
+        (name, "2 to 8" if name == "TS_WORKERS" else default.get(value, value), about) for name, value, about in table()
+    ]
+    assert shown == wanted
+
+
+def test_make_targets_exist():
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    known = set(re.findall(r"make ([a-z-]+)", helped))
+    named = {word for line in re.findall(r"\bmake ((?:[a-z-]+ ?)+)(?=[`\n]|$)", README) for word in line.split()}
+    assert {"serve", "test", "train", "mar"} <= named <= known | {"help"}
+
+
+def test_files_named_exist():
+    names = re.findall(
+        r"`((?:handler|proxy|serve|train|samples|docs|deploy)/[\w./-]*|[\w-]+\.(?:txt|properties))`", README
+    )
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert len(names) > 10
+    assert not [name for name in [*names, *links] if not Path(ROOT, name).exists()]
