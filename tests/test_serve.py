@@ -122,6 +122,7 @@ def own(model_store, tmp_path):
 def label(stack: Stack) -> int:
     """What it says to a seven."""
     answer = requests.post(f"http://127.0.0.1:{stack.port}/api/mnist", files={"image": SEVEN}, timeout=15)
+    assert answer.status_code == 200, answer.text
     return answer.json()["predictions"]["prediction"]["label"]
 
 
@@ -129,7 +130,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_everything(own, tmp_path, number):
     before = untracked()
     everybody = own.processes
@@ -164,14 +165,8 @@ def test_a_signal_while_starting_ends_everything(settings, tmp_path):
     assert not list(tmp_path.glob("mnist-*"))
 
 
-def test_a_killed_supervisor_takes_everybody_with_it(own):
-    everybody = own.processes
-    own.supervisor.kill()
-    wait_until(lambda: all_gone(everybody), 60, "an end of all processes")
-
-
-def test_a_killed_jvm_is_replaced_and_its_workers_with_it(own):
-    jvm, workers = own.java, own.workers()
+def test_whoever_is_killed_is_replaced_but_for_the_supervisor(own):
+    jvm, workers, proxy = own.java, own.workers(), own.proxy
     jvm.kill()
     wait_until(lambda: all_gone([jvm, *workers]), 10, "an end of the old workers")
     wait_until(lambda: not own.ready, 10, "/readyz to notice")
@@ -179,13 +174,14 @@ def test_a_killed_jvm_is_replaced_and_its_workers_with_it(own):
     assert label(own) == 7
     assert "TorchServe ended with signal 9; starting it again" in own.output.read_text()
 
-
-def test_a_killed_proxy_is_replaced(own):
-    old = own.proxy
-    old.kill()
-    wait_until(lambda: own.proxy and own.proxy.pid != old.pid and own.ready, 60, "another proxy")
+    proxy.kill()
+    wait_until(lambda: own.proxy and own.proxy.pid != proxy.pid and own.ready, 60, "another proxy")
     assert label(own) == 7
     assert "proxy ended with signal 9; starting it again" in own.output.read_text()
+
+    everybody = own.processes
+    own.supervisor.kill()
+    wait_until(lambda: all_gone(everybody), 60, "an end of all processes")
 
 
 def test_two_copies_side_by_side_and_a_hostile_pythonpath(service, own_poisoned):
@@ -213,3 +209,42 @@ def test_only_the_proxy_can_be_reached_from_outside(service):
     listening = {c.laddr for each in service.processes for c in each.net_connections() if c.status == "LISTEN"}
     assert set(service.ports.values()) <= {address.port for address in listening}
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def make(target: str, folder: Path, environment: dict[str, str], output: Path) -> psutil.Popen:
+    """make, with what it says going to `output`."""
+    with output.open("wb") as file:
+        return psutil.Popen(["make", target], cwd=folder, env=environment, stdout=file, stderr=file)
+
+
+def test_make_serve_twice_and_make_clean_in_a_clone(settings, tmp_path):
+    """The commands of a first visit; only the packages are those of this environment."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    (clone / ".venv").symlink_to(ROOT / ".venv")
+    for file in ("requirements.txt", "config.properties", "serve/log4j2.xml"):
+        os.utime(clone / file, (0, 0))  # older than what is already set up
+    environment = {
+        name: value for name, value in (os.environ | settings).items() if name not in ("RUN_DIR", "MODEL_STORE")
+    }
+    said = []
+    for start in ("first", "second"):
+        output = tmp_path / start
+        running = make("serve", clone, environment, output)
+        wait_until(lambda: b"ready" in output.read_bytes() or running.poll() is not None, 120, "a ready service")
+        everybody = [running, *running.children(recursive=True)]
+        said.append(output.read_text().splitlines())
+        curl = said[-1][-1].partition("try: ")[2]
+        answer = subprocess.run(["sh", "-c", curl], cwd=clone, capture_output=True, text=True, timeout=30).stdout
+        assert '"prediction": {"class_name": "seven"' in answer
+        running.terminate()
+        running.wait(60)
+        wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
+    assert [len(lines) for lines in said] == [2, 1], "set-up is told once, and done once"
+    assert make("clean", clone, environment, tmp_path / "clean").wait(60) == 0
+    left = subprocess.run(
+        ["git", "status", "--porcelain", "--ignored"], cwd=clone, capture_output=True, text=True
+    ).stdout
+    assert left == ""
+    assert not (clone / ".venv").is_symlink()
+    assert (ROOT / ".venv").exists()
