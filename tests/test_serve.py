@@ -211,10 +211,20 @@ def test_only_the_proxy_can_be_reached_from_outside(service):
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def make(target: str, folder: Path, environment: dict[str, str], output: Path) -> psutil.Popen:
-    """make, with what it says going to `output`."""
+def visit(clone: Path, environment: dict[str, str], output: Path) -> list[str]:
+    """`make serve`, what it says to try, SIGTERM; the lines that it said."""
     with output.open("wb") as file:
-        return psutil.Popen(["make", target], cwd=folder, env=environment, stdout=file, stderr=file)
+        running = psutil.Popen(["make", "serve"], cwd=clone, env=environment, stdout=file, stderr=file)
+    wait_until(lambda: b"ready" in output.read_bytes() or running.poll() is not None, 120, "a ready service")
+    everybody = [running, *running.children(recursive=True)]
+    lines = output.read_text().splitlines()
+    curl = lines[-1].partition("try: ")[2]
+    answer = subprocess.run(["sh", "-c", curl], cwd=clone, capture_output=True, text=True, timeout=30).stdout
+    assert '"prediction": {"class_name": "seven"' in answer
+    running.terminate()
+    running.wait(60)
+    wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
+    return lines
 
 
 def test_make_serve_twice_and_make_clean_in_a_clone(settings, tmp_path):
@@ -224,27 +234,13 @@ def test_make_serve_twice_and_make_clean_in_a_clone(settings, tmp_path):
     (clone / ".venv").symlink_to(ROOT / ".venv")
     for file in ("requirements.txt", "config.properties", "serve/log4j2.xml"):
         os.utime(clone / file, (0, 0))  # older than what is already set up
-    environment = {
-        name: value for name, value in (os.environ | settings).items() if name not in ("RUN_DIR", "MODEL_STORE")
-    }
-    said = []
-    for start in ("first", "second"):
-        output = tmp_path / start
-        running = make("serve", clone, environment, output)
-        wait_until(lambda: b"ready" in output.read_bytes() or running.poll() is not None, 120, "a ready service")
-        everybody = [running, *running.children(recursive=True)]
-        said.append(output.read_text().splitlines())
-        curl = said[-1][-1].partition("try: ")[2]
-        answer = subprocess.run(["sh", "-c", curl], cwd=clone, capture_output=True, text=True, timeout=30).stdout
-        assert '"prediction": {"class_name": "seven"' in answer
-        running.terminate()
-        running.wait(60)
-        wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
-    assert [len(lines) for lines in said] == [2, 1], "set-up is told once, and done once"
-    assert make("clean", clone, environment, tmp_path / "clean").wait(60) == 0
-    left = subprocess.run(
-        ["git", "status", "--porcelain", "--ignored"], cwd=clone, capture_output=True, text=True
-    ).stdout
-    assert left == ""
+    environment = os.environ | settings
+    del environment["RUN_DIR"], environment["MODEL_STORE"]
+    first = visit(clone, environment, tmp_path / "first")
+    assert "model_store/mnist.mar: version 1.0" in first[-2]
+    assert len(visit(clone, environment, tmp_path / "second")) == 1, "nothing is set up twice"
+    subprocess.run(["make", "clean"], cwd=clone, check=True)
+    left = ["git", "status", "--porcelain", "--ignored"]
+    assert subprocess.run(left, cwd=clone, capture_output=True, text=True).stdout == ""
     assert not (clone / ".venv").is_symlink()
     assert (ROOT / ".venv").exists()
