@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import decode
 import openapi_spec_validator
 import pytest
 
+import decode
 from proxy import VERSION, errors, openapi
 from proxy.settings import Settings
 

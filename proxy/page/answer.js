@@ -30,25 +30,25 @@ export function showAnswer({ predictions, details, milliseconds }) {
   find("latency").textContent = `Answered in ${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
   if (details?.model) showModel(details.model);
   hideTrouble();
-  document.body.classList.remove("stale");
   announce(`${sentence} ${aside}`);
 }
 
-export function showNothing() {
+// No picture, or no answer to it.
+export function showNothing(sentence = "Waiting for your digit", aside = "The bars move while you draw.") {
   for (const [label, name] of NAMES.entries()) {
     bars[label].className = "";
     bars[label].style.setProperty("--p", 0);
     bars[label].setAttribute("aria-label", `${name}: no answer yet`);
   }
-  showWords("", "Waiting for your digit", "The bars move while you draw.", false);
+  showWords("", sentence, aside, false);
   showSeen(null);
   showWarnings([]);
   find("latency").textContent = "\u00a0";
   hideTrouble();
-  document.body.classList.remove("stale");
 }
 
 export function showTrouble({ message, code, id }) {
+  showNothing("No answer", "");
   const trouble = find("trouble");
   trouble.textContent = message;
   if (id) {
@@ -57,7 +57,6 @@ export function showTrouble({ message, code, id }) {
     trouble.append(small);
   }
   trouble.hidden = false;
-  document.body.classList.add("stale");
 }
 
 function hideTrouble() {

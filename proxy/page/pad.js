@@ -6,11 +6,13 @@ const SENT = 280; // pixels; side of the PNG that is sent, ten for each of the m
 const EMPTY = { strokes: [], picture: null };
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+// Tells "begun" and "drawn" as a stroke begins and grows, "replaced" when the state is another.
 export class Pad extends EventTarget {
   #canvas;
   #states = [EMPTY];
   #at = 0;
   #pointer = null; // id of the one that draws
+  #frame = null; // that is to be painted
   #pen = null; // {at: [x, y], down} once the keyboard is used
 
   constructor(canvas) {
@@ -82,6 +84,7 @@ export class Pad extends EventTarget {
     const strokes = [...this.#state.strokes, [point]]; // drawing on a picture puts it away
     this.#states.splice(this.#at + 1, Infinity, { strokes, picture: null });
     this.#at += 1;
+    this.#tell("begun");
     this.#tell("drawn");
   }
   #lengthen(points) {
@@ -141,7 +144,14 @@ export class Pad extends EventTarget {
     this.#paint();
   }
 
+  // Once a frame is enough.
   #paint() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.#paintNow();
+    });
+  }
+  #paintNow() {
     const side = Math.round(this.#canvas.clientWidth * devicePixelRatio);
     if (this.#canvas.width !== side) this.#canvas.width = this.#canvas.height = side;
     const context = this.#canvas.getContext("2d");

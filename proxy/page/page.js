@@ -35,11 +35,11 @@ function refresh() {
   showCode(pad, Boolean(key));
 }
 
-pad.addEventListener("drawn", () => {
+pad.addEventListener("begun", () => {
   opened++;
   refresh();
-  asker.grown();
 });
+pad.addEventListener("drawn", () => asker.grown());
 pad.addEventListener("replaced", () => {
   clearTimeout(retry);
   refresh();

@@ -1,0 +1,315 @@
+"""The page as people use it: in a real Chromium, on the real service."""
+
+import base64
+import io
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from tests.e2e.browser import ARGUMENTS, CHROMIUM, DESKTOP, DIGITS, PHONE, another_proxy, corners, draw
+
+SEVEN = DIGITS[7]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here; apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, service):
+    """open_page(path, **settings of the browser) -> page. Whatever it complains about fails the test."""
+    home = f"http://127.0.0.1:{service.port}"
+    contexts, complaints = [], []
+
+    def open_(path="/", url=home, **settings):
+        context = chromium.new_context(**(DESKTOP | settings))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        page.on(
+            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or complaints.append(request.url)
+        )
+        page.goto(url + path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def numeral(page):
+    return expect(page.locator("#numeral"))
+
+
+def picture(colour=255, paper=0, size=(28, 28), kind="PNG"):
+    """Bytes of a file with a seven on it."""
+    seven = Image.open("samples/7.png").convert("L").resize(size)
+    drawn = seven.point(lambda ink: round(paper + (colour - paper) * ink / 255))
+    held = io.BytesIO()
+    drawn.save(held, kind)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_drawn_digit_is_read(page, digit):
+    draw(page, DIGITS[digit])
+    numeral(page).to_have_text(str(digit))
+    expect(page.locator("#latency")).to_have_text(re.compile(r"^Answered in [\d.]+ ms$"))
+    expect(page.locator("#bars li.best b")).to_have_text(str(digit))
+    expect(page.locator("#live")).to_contain_text("sure")
+
+
+def test_bars_move_while_one_draws_and_few_questions_are_asked(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request) if "/api/" in request.url else None)
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 80)
+    page.mouse.down()
+    for step in range(100):
+        page.mouse.move(box["x"] + 100 + step, box["y"] + 80 + step)
+        page.wait_for_timeout(4)
+    expect(page.locator("#bars li.best")).to_have_count(1)  # the pen is still down
+    page.mouse.up()
+    assert 1 <= len(asked) < 50
+
+
+def test_undo_redo_and_clear_by_button_and_key(page):
+    draw(page, DIGITS[1])
+    numeral(page).to_have_text("1")
+    draw(page, ["15,20 50,20"])
+    numeral(page).not_to_have_text("1")
+    page.keyboard.press("Control+z")
+    numeral(page).to_have_text("1")
+    page.keyboard.press("Control+Shift+Z")
+    numeral(page).not_to_have_text("1")
+    page.click("#undo")
+    numeral(page).to_have_text("1")
+    page.click("#clear")
+    expect(page.locator("#sentence")).to_have_text("Waiting for your digit")
+    expect(page.locator("#bars li.best")).to_have_count(0)
+    expect(page.locator("#clear")).to_be_disabled()
+    page.click("#undo")
+    numeral(page).to_have_text("1")
+
+
+def test_drawing_by_keyboard_alone(page):
+    while page.evaluate("document.activeElement.id") != "pad":
+        page.keyboard.press("Tab")
+    for key in ["ArrowUp"] * 8 + ["ArrowLeft"] * 5 + [" "] + ["ArrowRight"] * 10:
+        page.keyboard.press(key)
+    for _ in range(16):
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+ArrowLeft")
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press(" ")
+    numeral(page).to_have_text("7")
+    page.keyboard.press("Delete")
+    expect(page.locator("#sentence")).to_have_text("Waiting for your digit")
+    page.keyboard.press("Backspace")
+    numeral(page).to_have_text("7")
+
+
+def test_drawing_with_a_finger_does_not_scroll(open_page):
+    page = open_page(**PHONE)
+    touch = page.context.new_cdp_session(page)
+    points = [
+        (a + (c - a) * i / 9, b + (d - b) * i / 9)
+        for (a, b), (c, d) in itertools.pairwise(corners(page, SEVEN[0]))
+        for i in range(10)
+    ]
+    for at, (x, y) in enumerate(points):
+        kind = "touchMove" if at else "touchStart"
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    numeral(page).to_have_text("7")
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("seven.png", picture()),
+        ("paper.jpg", picture(40, 230, (400, 400), "JPEG")),
+        ("photo.bmp", picture(40, 230, (1600, 1600), "BMP")),  # 2.5 MB: reduced before it is sent
+        ("unknown-to-browsers.tiff", picture(kind="TIFF")),
+    ],
+)
+def test_an_upload_is_read(page, name, data):
+    page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
+    numeral(page).to_have_text("7")
+    expect(page.locator("#listing")).to_contain_text(f"image=@{name}")
+
+
+def test_a_large_picture_is_reduced_before_it_is_sent(page):
+    with page.expect_request("**/api/mnist*") as asked:
+        page.set_input_files(
+            "#file", {"name": "x.bmp", "mimeType": "", "buffer": picture(40, 230, (1700, 1700), "BMP")}
+        )
+    assert int(asked.value.all_headers()["content-length"]) < 500_000
+    numeral(page).to_have_text("7")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_dropped_or_pasted_picture_is_read(page, way):
+    page.evaluate(
+        """([way, data]) => {
+            const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "seven.png", { type: "image/png" }));
+            const settings = { dataTransfer: transfer, clipboardData: transfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new (way === "drop" ? DragEvent : ClipboardEvent)(way, settings));
+        }""",
+        [way, base64.b64encode(picture()).decode()],
+    )
+    numeral(page).to_have_text("7")
+
+
+def test_a_camera_picture_is_answered(open_page):
+    page = open_page(permissions=["camera"])
+    page.click("#shoot")
+    expect(page.locator("#camera")).to_be_visible()
+    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    page.click("#snap")
+    expect(page.locator("#camera")).to_be_hidden()
+    expect(page.locator("#latency")).to_contain_text("Answered")
+    assert page.evaluate("document.getElementById('video').srcObject.getTracks().every(t => t.readyState === 'ended')")
+
+
+def test_a_camera_that_may_not_be_used_is_told(open_page):
+    page = open_page()
+    page.click("#shoot")
+    expect(page.get_by_role("alert")).to_contain_text("The camera cannot be used")
+
+
+def test_an_error_shows_in_plain_words_and_goes_away(page):
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    expect(page.get_by_role("alert")).to_contain_text("The image cannot be read")
+    expect(page.get_by_role("alert")).to_contain_text("undecodable_image, request")
+    page.get_by_role("button", name="Sample of 4").click()
+    numeral(page).to_have_text("4")
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_lost_connection_is_told_and_mended(page):
+    page.context.set_offline(True)
+    draw(page, SEVEN)
+    expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
+    page.context.set_offline(False)
+    numeral(page).to_have_text("7", timeout=10_000)
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_late_answer_to_an_earlier_picture_is_not_shown(page):
+    held = []
+
+    def first_is_held(route):
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route("**/api/mnist*", first_is_held)
+    page.evaluate(  # without this the browser itself would drop it: the page must ignore it by its number as well
+        "const real = fetch; window.fetch = (url, options) => real(url, { ...options, signal: undefined })"
+    )
+    page.get_by_role("button", name="Sample of 3").click()
+    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Sample of 7").click()
+    numeral(page).to_have_text("7")
+    route, answer = held[0]
+    with page.expect_response("**/api/mnist*"):
+        route.fulfill(response=answer)
+    page.wait_for_timeout(300)
+    numeral(page).to_have_text("7")
+
+
+def test_a_key_is_asked_for_and_used(open_page, service):
+    with another_proxy(service, API_KEYS="secret") as url:
+        page = open_page(url=url)
+        page.get_by_role("button", name="Sample of 5").click()
+        expect(page.get_by_role("alert")).to_contain_text("Send a valid API key")
+        page.get_by_label("API key").fill("secret")
+        page.keyboard.press("Enter")
+        numeral(page).to_have_text("5")
+        expect(page.locator("#key-form")).to_be_hidden()
+        expect(page.locator("#listing")).to_contain_text('-H "X-API-Key: $API_KEY"')
+        assert "secret" not in page.content()
+
+
+RUNNERS = {"curl": ["bash", "-c"], "fetch": ["node", "--input-type=module", "-e"], "python": [sys.executable, "-c"]}
+
+
+@pytest.mark.parametrize("language", RUNNERS)
+def test_the_code_to_copy_does_what_the_page_did(open_page, language):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Sample of 3").click()
+    numeral(page).to_have_text("3")
+    page.check(f"input[value={language}]")
+    page.click("#copy")
+    expect(page.locator("#copy")).to_have_text("Copied")
+    code = page.evaluate("navigator.clipboard.readText()")
+    ran = subprocess.run([*RUNNERS[language], code], capture_output=True, text=True, timeout=60)
+    assert "three" in ran.stdout.split('"prediction"')[-1], ran.stderr
+
+
+def test_the_picture_can_be_saved_and_is_what_was_sent(page):
+    draw(page, SEVEN)
+    numeral(page).to_have_text("7")
+    with page.expect_download() as saved:
+        page.click("#save")
+    assert saved.value.suggested_filename == "digit.png"
+    with Image.open(saved.value.path()) as drawn:
+        assert drawn.size == (280, 280)
+        assert drawn.convert("L").getpixel((0, 0)) == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_rule_of_accessibility_is_broken(open_page, scheme, device):
+    page = open_page(color_scheme=scheme, reduced_motion="reduce", **device)
+    assert Axe().run(page).response["violations"] == []
+    draw(page, SEVEN)
+    numeral(page).to_have_text("7")
+    assert Axe().run(page).response["violations"] == []
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_nothing_is_wider_than_the_screen(open_page, path, width):
+    page = open_page(path, viewport={"width": width, "height": 800})
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_documentation_shows_every_operation_and_tries_it(open_page):
+    page = open_page("/docs")
+    expect(page.locator(".operation")).to_have_count(5)
+    expect(page.locator("#predict")).to_contain_text("undecodable_image")
+    page.set_input_files("#predict input[type=file]", "samples/2.png")
+    page.click("#predict button")
+    expect(page.locator("#predict .reply")).to_contain_text('"class_name": "two"')
+    page.click("#ready button")
+    expect(page.locator("#ready .reply")).to_contain_text('"ready": true')
+    assert Axe().run(page).response["violations"] == []
