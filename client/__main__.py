@@ -59,9 +59,7 @@ def show(outcomes: Iterable[Outcome], pictures: list[Picture], options: argparse
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m client", description="Read pictures of handwritten digits.")
-    arguments.add_argument(
-        "pictures", nargs="+", help="files, folders (searched through), globs; - is standard input"
-    )
+    arguments.add_argument("pictures", nargs="+", help="files, folders (searched through), globs; - is standard input")
     arguments.add_argument(
         "--url", default=os.environ.get("MNIST_URL", URL), help="the service; default: $MNIST_URL, else %(default)s"
     )
