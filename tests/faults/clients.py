@@ -116,3 +116,11 @@ async def ask_all(port: int, sent: Sequence[bytes]) -> list[Answer | None]:
 
     await asyncio.gather(*(one() for _ in range(8)))
     return answers
+
+
+def open_with(port: int, sent: bytes, count: int) -> list[socket.socket]:
+    """Connections on which this is sent and nothing is read."""
+    opened = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(count)]
+    for connection in opened:
+        connection.sendall(sent)
+    return opened

@@ -136,9 +136,9 @@ class Connection:
 
 
 async def closed_loop(
-    port: int, cases: Sequence[Case], tally: Tally, stop: asyncio.Event, patience: float, pause: float = 0
+    port: int, cases: Sequence[Case], tally: Tally, stop: asyncio.Event, patience: float, pause: float, until_refused: bool
 ) -> None:
-    """One client: sends the cases in turn until told to stop. `pause`: seconds after each answer."""
+    """One client: sends the cases in turn until told to stop."""
     connection = Connection(port)
     for case in itertools.cycle(cases):
         if stop.is_set():
@@ -154,6 +154,8 @@ async def closed_loop(
             await asyncio.sleep(0.1)
             continue
         tally.judge(case, request_id, answer, time.monotonic() - begun)
+        if until_refused and answer.code == "not_ready":
+            break
         if answer.status == 503:  # as Retry-After asks, if a little impatient
             await asyncio.sleep(0.1)
         await asyncio.sleep(pause)
@@ -162,15 +164,26 @@ async def closed_loop(
 
 @contextmanager
 def load(
-    port: int, cases: Sequence[Case], connections: int, patience: float = 100, pause: float = 0
+    port: int,
+    cases: Sequence[Case],
+    connections: int,
+    patience: float = 100,
+    pause: float = 0,
+    until_refused: bool = False,
 ) -> Iterator[Tally]:
-    """Load for the time of the block, from a thread of its own; every request is answered or lost when it ends."""
+    """Load for the time of the block, from a thread of its own; every request is answered or lost when it ends.
+
+    Args:
+        patience: seconds until an answer that has not come is lost.
+        pause: seconds that each client waits after an answer.
+        until_refused: a client goes away for good once it is told that the service stops, as a load balancer does.
+    """
     tally = Tally()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def all_of_them() -> None:
         turned = (cases[at % len(cases) :] + cases[: at % len(cases)] for at in range(connections))
-        await asyncio.gather(*(closed_loop(port, own, tally, stop, patience, pause) for own in turned))
+        await asyncio.gather(*(closed_loop(port, own, tally, stop, patience, pause, until_refused) for own in turned))
 
     thread = threading.Thread(target=loop.run_until_complete, args=(all_of_them(),))
     thread.start()
