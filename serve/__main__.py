@@ -85,11 +85,12 @@ def watch(settings: Settings, logs: Path, torchserve: Child, proxy: Child) -> No
             faults.append(f"not ready for {PATIENCE} s, {hanging.name} ended")
         if not ready and (cause := "; ".join(faults) or failure(logs)):
             raise SystemExit(f"error: cannot start: {cause}; see {logs}")
-        if faults:
-            print(f"{'; '.join(faults)}; starting it again", file=sys.stderr, flush=True)
-        if status == 200 and not ready:
-            ready, url = True, f"http://{host}:{settings.port}/api/mnist"
-            print(f"ready in {well - begun:.1f} s, try: curl -X POST -F image=@samples/7.png {url}", flush=True)
+        with suppress(OSError):  # a full disk or a reader that has gone ends no service
+            if faults:
+                os.write(2, f"{'; '.join(faults)}; starting it again\n".encode())
+            if status == 200 and not ready:
+                ready, how = True, f"curl -X POST -F image=@samples/7.png http://{host}:{settings.port}/api/mnist"
+                os.write(1, f"ready in {well - begun:.1f} s, try: {how}\n".encode())
         sleep(1 if ready else 0.05)
 
 

@@ -53,17 +53,18 @@ class Stack:
         self.port = self.ports["PORT"]
         self.run, self.output = folder / "run", folder / "output.log"
         self._root = root
-        self._environment = os.environ | {name: str(port) for name, port in self.ports.items()}
-        self._environment |= {"RUN_DIR": str(self.run), "HOST": "127.0.0.1", **settings}
+        self.environment = os.environ | {name: str(port) for name, port in self.ports.items()}
+        self.environment |= {"RUN_DIR": str(self.run), "HOST": "127.0.0.1", **settings}
 
-    def start(self) -> None:
-        """Start it; returns once it is ready."""
+    def start(self, output: int | None = None) -> None:
+        """Start it; returns once it is ready. `output`: descriptor of what it writes to instead of a file."""
         command = [sys.executable, "-m", "serve"]
-        with self.output.open("ab") as output:
+        with self.output.open("ab") as file:
+            to = output or file
             self.supervisor = psutil.Popen(
-                command, cwd=self._root, env=self._environment, stdout=output, stderr=output, start_new_session=True
+                command, cwd=self._root, env=self.environment, stdout=to, stderr=to, start_new_session=True
             )
-        wait_until(lambda: self.ready or not self.supervisor.is_running(), START, "a ready service")
+        wait_until(lambda: self.ready or self.supervisor.poll() is not None, START, "a ready service")
         assert self.ready, self.output.read_text()
 
     def stop(self, seconds: float = 60) -> int:

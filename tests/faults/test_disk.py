@@ -1,0 +1,101 @@
+"""A disk without room, an output nobody takes, a checkout nobody may write: it answers, or says in one line why not."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.faults.inputs import BODY
+from tests.faults.load import at_once, dump, sample_cases
+from tests.faults.stack import ROOT, Stack, running
+from tests.faults.wire import exchange, request, upload
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A file system of `size` at `folder`; skips where nobody may mount one."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S603, S607
+
+
+def fill(folder):
+    with (folder / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while ballast.write(bytes(4096)):
+            pass
+
+
+def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path):
+    with small_disk(tmp_path / "disk", "64m") as disk, running(disk, LOG_FORMAT="json") as stack:
+        cases = sample_cases(stack.port)
+        fill(disk)
+        for _ in range(5):
+            tally = at_once(stack.port, cases * 6)
+            assert tally.right == tally.sent, dump(tally)
+            assert exchange(stack.port, request(BODY[:-9])).code == "malformed_multipart"
+        stack.workers()[0].kill()  # TorchServe has something to log
+        assert at_once(stack.port, cases).right == 10
+        stack.proxy.kill()  # the supervisor has something to say
+        stack.wait_ready()
+        assert at_once(stack.port, cases).right == 10
+        (disk / "ballast").unlink()
+        assert stack.stop() == 0
+
+
+def test_no_room_to_start_is_told_in_one_line(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        fill(disk)
+        stack = Stack(tmp_path)
+        ended = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "serve"],
+            cwd=ROOT,
+            env=stack.environment | {"RUN_DIR": str(disk / "run"), "TMPDIR": str(disk)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_checkout_that_nobody_may_write_is_served_from(tmp_path):
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "run", "data", "tests", "train/weights", "bench")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    mount = ["mount", "--bind", str(checkout), str(checkout)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603
+        pytest.skip("needs the right to mount a file system")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(checkout)], check=True)  # noqa: S603, S607
+        with pytest.raises(OSError):
+            (checkout / "new").touch()
+        with running(tmp_path, root=checkout) as stack:
+            cases = sample_cases(stack.port)
+            assert at_once(stack.port, cases).right == len(cases)
+    finally:
+        subprocess.run(["umount", str(checkout)], check=True)  # noqa: S603, S607
+
+
+def test_an_output_that_nobody_reads_stops_nothing(tmp_path):
+    stack = Stack(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    stack.start(output=writing)
+    os.close(writing)
+    try:
+        cases = sample_cases(stack.port)
+        stack.proxy.kill()
+        stack.wait_ready()
+        assert at_once(stack.port, cases).right == len(cases)
+        assert exchange(stack.port, upload(b"x")).code == "undecodable_image"
+    finally:
+        assert stack.stop() == 0
