@@ -65,7 +65,7 @@ $(INSTALLED): requirements.txt
 	  || { echo "error: Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.txt into $(VENV) (once; some minutes)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@test -t 1 || quiet=--quiet; $(PY) -m pip install $$quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 # Classes as a JVM leaves them after loading them once: TorchServe's next JVMs start in half the time. It is recorded from

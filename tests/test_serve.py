@@ -37,6 +37,10 @@ def failed_start(settings: dict[str, str], root: Path = ROOT) -> str:
     return lines[0]
 
 
+def test_the_supervisor_stays_small():
+    assert sum(len(file.read_text().splitlines()) for file in (ROOT / "serve").glob("*.py")) <= 200
+
+
 @pytest.mark.parametrize("name", PORTS)
 def test_a_taken_port_is_named(settings, name):
     with socket.create_server(("127.0.0.1", int(settings[name]))):
