@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from proxy.metrics import Metrics
 from proxy.settings import from_environment, table
 
 ROOT = Path(__file__).parent.parent
@@ -184,6 +185,15 @@ def test_autoscaler_can_compute_its_metric():
     assert [metric["resource"]["name"] for metric in scaler["metrics"] if metric["type"] == "Resource"] == ["cpu"]
     assert all("cpu" in container["resources"]["requests"] for container in containers().values())
     assert "replicas" not in deployment["spec"]
+
+
+def test_metrics_that_manifests_name_exist():
+    annotations = resource("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == environment(containers()["proxy"])["PORT"]
+    example = yaml.safe_load((EXAMPLE / "horizontalpodautoscaler.yaml").read_text())["spec"]["metrics"]
+    named = {metric["pods"]["metric"]["name"] for metric in example if metric["type"] == "Pods"}
+    assert named == {"mnist_queue_pictures"}
+    assert named <= {family.name for family in Metrics().registry.collect()}
 
 
 # --- the container ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,30 +15,12 @@ from torch import nn
 
 from lenet import LeNet
 from proxy.settings import table
-from tests.faults.stack import PORTS, Stack
+from tests import documents
+from tests.documents import here, shell
 from train.pack import ROOT
 
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def here(code: str, service: Stack) -> str:
-    """The code with the default ports and folders replaced by those of the service under test."""
-    for port, name in zip(("3001", "8080", "8081", "8082"), PORTS, strict=True):
-        code = code.replace(f"localhost:{port}", f"127.0.0.1:{service.ports[name]}")
-    return code.replace("run/3001", f"{service.run}/{service.port}")
-
-
-def shell(script: str) -> str:
-    """What a script writes; every command in it must succeed, curl with a good status."""
-    strict = 'set -euo pipefail\ncurl() { command curl -sS --fail-with-body "$@"; echo; }\n'
-    done = subprocess.run(["bash", "-c", strict + script], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+blocks = partial(documents.blocks, README)
 
 
 def scripts(*words: str) -> list[str]:

@@ -57,10 +57,10 @@ def stuffed(png: bytes, size: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def stacks(tmp_path_factory) -> Iterator[list[Stack]]:
+def stacks(model_store, tmp_path_factory) -> Iterator[list[Stack]]:
     with contextlib.ExitStack() as both:
         yield [
-            both.enter_context(running(tmp_path_factory.mktemp(name), DRAIN_SECONDS="3", LOG_FORMAT="off"))
+            both.enter_context(running(tmp_path_factory.mktemp(name), MODEL_STORE=str(model_store), DRAIN_SECONDS="3"))
             for name in ("one", "two")
         ]
 
