@@ -7,6 +7,10 @@ const WARNINGS = {
   inverted: "Dark ink on a light ground: turned into light on dark, as MNIST’s digits are.",
   low_contrast: "Ink and paper hardly differ: a picture with more contrast is read more surely.",
   several_shapes: "There is more than one shape on the picture: only one digit can be read.",
+  too_much_ink: "There is more ink than any digit has.",
+  unlike_a_digit: "The shape is unlike those of this digit.",
+  unfamiliar: "The net has seen little like it.",
+  low_confidence: "The net hesitates between digits.",
 };
 const find = (id) => document.getElementById(id);
 const bars = NAMES.map(bar);
@@ -21,7 +25,7 @@ function bar(name, label) {
 }
 
 export function showAnswer({ predictions, details, milliseconds }) {
-  const [best, second] = predictions.all.toSorted((a, b) => b.probability - a.probability);
+  const [best, second] = [...predictions.all].sort((a, b) => b.probability - a.probability);
   for (const one of predictions.all) showBar(one, one.label === best.label);
   const [numeral, sentence, aside] = words(details?.verdict ?? guess(best), best, second);
   showWords(numeral, sentence, aside, numeral !== String(best.label) || details?.verdict === "uncertain");

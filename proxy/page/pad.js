@@ -39,6 +39,10 @@ export class Pad extends EventTarget {
   get sample() {
     return this.#state.picture?.sample ?? null;
   }
+  // Whether there is a picture whose format this browser cannot show, or no picture in the file.
+  get unshown() {
+    return Boolean(this.#state.picture) && !this.#state.picture.bitmap;
+  }
   get #state() {
     return this.#states[this.#at];
   }

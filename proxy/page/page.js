@@ -32,6 +32,8 @@ function refresh() {
   find("undo").disabled = !pad.undoable;
   find("clear").disabled = find("save").disabled = pad.empty;
   find("hint").hidden = !pad.empty;
+  find("unshown").hidden = !pad.unshown;
+  find("unshown").firstChild.textContent = pad.name;
   showCode(pad, Boolean(key));
 }
 
@@ -53,7 +55,9 @@ async function open(file, name, sample = null) {
   let blob = await file;
   const bitmap = await createImageBitmap(blob).catch(() => null); // null: a format this browser cannot show, or no picture
   if (bitmap && blob.size > LARGE) blob = await reduced(bitmap);
-  if (mine === opened) pad.show({ blob, name, sample, bitmap });
+  if (mine !== opened) return;
+  pad.show({ blob, name, sample, bitmap });
+  find("frame").scrollIntoView({ block: "nearest" }); // on a phone the samples are far below
 }
 
 async function openSample(address, name) {

@@ -26,14 +26,14 @@ export async function classify(blob, name, key, signal) {
 
 async function send(body, key, signal) {
   const headers = key ? { "X-API-Key": key } : {};
+  const ended = new AbortController();
+  const timer = setTimeout(() => ended.abort(), PATIENCE);
+  signal.addEventListener("abort", () => ended.abort());
   try {
-    return await fetch(`${ENDPOINT}?details=1`, {
-      method: "POST",
-      body,
-      headers,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]),
-    });
+    return await fetch(`${ENDPOINT}?details=1`, { method: "POST", body, headers, signal: ended.signal });
   } catch {
     throw new Trouble("The service cannot be reached. Trying again…", { again: 2000 });
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -204,6 +204,7 @@ def test_an_error_shows_in_plain_words_and_goes_away(page):
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
     expect(page.get_by_role("alert")).to_contain_text("The image cannot be read")
     expect(page.get_by_role("alert")).to_contain_text("undecodable_image, request")
+    expect(page.locator("#unshown")).to_contain_text("notes.txt")
     page.get_by_role("button", name="Sample of 4").click()
     numeral(page).to_have_text("4")
     expect(page.locator("#trouble")).to_be_hidden()
@@ -293,6 +294,13 @@ def test_no_rule_of_accessibility_is_broken(open_page, scheme, device):
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
     expect(page.get_by_role("alert")).to_be_visible()
     assert Axe().run(page).response["violations"] == []
+
+
+def test_a_sample_brings_the_answer_into_view_on_a_phone(open_page):
+    page = open_page(**PHONE)
+    page.get_by_role("button", name="Sample of 8").tap()
+    numeral(page).to_have_text("8")
+    expect(page.locator("#numeral")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
