@@ -25,14 +25,21 @@ LOW_CONTRAST = 40.0  # grey levels between paper and full ink
 SPECK = 0.08  # of the main component's mass; parts of less are dirt
 FAINT = 0.5  # of its mean depth; parts of less are shadow
 FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
+BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
+MANY = 12  # components; more, none of which has half the ink, are clutter
+COARSE = 16  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.7  # pixels of the 20x20 box; strokes are made at least as thick
 
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
 class Canonical(NamedTuple):
-    """Picture, uint8 [28, 28], and the warnings its making gave rise to."""
+    """Picture, uint8 [28, 28], the warnings its making gave rise to, and whether it had to be enlarged much."""
 
     picture: np.ndarray
     warnings: tuple[str, ...]
+    coarse: bool
 
 
 def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,43 +80,61 @@ def canonicalize(pixels: np.ndarray) -> Canonical:
     """Picture of the digit in uint8 pixels [h, w], [h, w, 3] (either order of colours) or [h, w, 4] (alpha last)."""
     ink = find_ink(pixels)
     if ink.blank:
-        return Canonical(np.zeros((SIDE, SIDE), np.uint8), ("blank",))
+        return Canonical(np.zeros((SIDE, SIDE), np.uint8), ("blank",), False)
     warnings = ["low_contrast"] if ink.level < LOW_CONTRAST else []
     if ink.sign < 0:
         warnings.append("inverted")
     keep, box, odd = _digit(ink.depth, ink.threshold)
     strokes = _strokes(_crop(ink, keep, box), ink.level, ink.noise)
-    return Canonical(_placed(strokes), (*warnings, *odd))
+    side = max(box[2] - box[0], box[3] - box[1]) * ink.factor
+    return Canonical(_placed(strokes), (*warnings, *odd), side < COARSE)
 
 
-def _digit(ink: np.ndarray, threshold: float) -> tuple[np.ndarray, tuple[int, int, int, int], list[str]]:
-    """Mask of the digit's components, its box (left, top, right, bottom) and what is odd."""
-    mask = (ink > threshold).astype(np.uint8)
+def _digit(depth: np.ndarray, threshold: float) -> tuple[np.ndarray, Box, list[str]]:
+    """Mask of the digit's components, their box and what is odd about them."""
+    mask = (depth > threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    kept = _parts(ink, labels, stats) if count > 2 else [1]
-    keep = np.isin(labels, kept) if count > 2 else mask > 0
-    boxes = stats[kept]
-    left, top = boxes[:, :2].min(axis=0)
-    right, bottom = (boxes[:, :2] + boxes[:, 2:4]).max(axis=0)
+    kept, odd = [1], []
+    keep = mask > 0
+    if count > 2:
+        kept, odd = _parts(depth, labels, stats)
+        keep = np.isin(labels, kept)
+    left, top = stats[kept, :2].min(axis=0)
+    right, bottom = (stats[kept, :2] + stats[kept, 2:4]).max(axis=0)
     box = int(left), int(top), int(right), int(bottom)
-    return keep, box, []
+    if _touches(keep):
+        odd.append("cropped")
+    return keep, box, odd
 
 
-def _parts(ink: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> list[int]:
-    """Labels of the main component and of those that belong to it: not faint, not specks, not far away."""
-    mass = np.bincount(labels.ravel(), np.clip(ink, 0, None).ravel())
+def _touches(keep: np.ndarray) -> bool:
+    """Whether ink runs off the picture: along more than a twentieth of one of its edges."""
+    return any(edge.mean() > 0.05 for edge in (keep[0], keep[-1], keep[:, 0], keep[:, -1]))
+
+
+def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[list[int], list[str]]:
+    """Labels of the main component and of those that belong to it (not faint, no specks, not far), and what is odd."""
+    mass = np.bincount(labels.ravel(), np.clip(depth, 0, None).ravel())
     mass[0] = 0
-    depth = mass / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
-    main = int((mass * depth).argmax())
+    mean = mass / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    main = int((mass * mean).argmax())
     left, top, width, height = (stats[:, i] for i in range(4))
-    reach = FARTHEST * max(width[main], height[main])
     across = np.maximum(left - (left[main] + width[main]), left[main] - (left + width))
     down = np.maximum(top - (top[main] + height[main]), top[main] - (top + height))
-    near = np.maximum(across, down) <= reach
-    return [int(i) for i in np.flatnonzero((mass > SPECK * mass[main]) & (depth > FAINT * depth[main]) & near)]
+    dark = mean > FAINT * mean[main]
+    near = np.maximum(across, down) <= FARTHEST * max(width[main], height[main])
+    kept = dark & near & (mass > SPECK * mass[main])
+    odd = []
+    if (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any() or (
+        dark & ~near & (mass > 0.4 * mass[main])
+    ).any():
+        odd.append("several_shapes")
+    if len(mass) > MANY and mass[main] < 0.5 * mass.sum():
+        odd.append("cluttered")
+    return [int(i) for i in np.flatnonzero(kept)], odd
 
 
-def _crop(ink: Ink, keep: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+def _crop(ink: Ink, keep: np.ndarray, box: Box) -> np.ndarray:
     """Depth of the digit's ink alone, from the finest pixels there are, float32, longer side WORK_BOX."""
     left, top, right, bottom = max(box[0] - 1, 0), max(box[1] - 1, 0), box[2] + 1, box[3] + 1
     fine = (
@@ -125,7 +150,7 @@ def _crop(ink: Ink, keep: np.ndarray, box: tuple[int, int, int, int]) -> np.ndar
     depth = depth_of(part, paper, ink.sign) * cv2.resize(near, size, interpolation=cv2.INTER_NEAREST)
     scale = WORK_BOX / max(size)
     size = max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
-    return cv2.resize(depth, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return cv2.resize(depth, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4)
 
 
 def _strokes(ink: np.ndarray, level: float, noise: float) -> np.ndarray:

@@ -15,9 +15,14 @@ from digit import SIDE
 
 
 class Reading(NamedTuple):
-    """What reading an image brought up: `warnings`, short machine-readable strings."""
+    """What reading an image brought up.
+
+    warnings: short machine-readable strings.
+    coarse: the digit was so small in the image that its picture is blurred.
+    """
 
     warnings: tuple[str, ...] = ()
+    coarse: bool = False
 
 
 _PLAIN = Reading()
@@ -58,11 +63,11 @@ def read(
 def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | PictureError:
     """Write the canonical picture of `pixels` into `picture`."""
     try:
-        picture[:], warnings = canonicalize(pixels)
+        picture[:], warnings, coarse = canonicalize(pixels)
     except Exception:  # a bug of ours must cost one picture, not its whole batch
         logging.getLogger(__name__).exception("cannot canonicalize pixels of shape %s", pixels.shape)
         return PictureError("The image could not be read because of an internal error.")
-    return Reading(warnings)
+    return Reading(warnings, coarse)
 
 
 def _small_grey(pixels: np.ndarray) -> np.ndarray | None:

@@ -13,6 +13,8 @@ COMMANDS = {
     "seeds": "train the seeds named in the recipe and serve the one with the best validation loss",
     "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
     "ablate": "train the recipe one step at a time and write the table of what each step is worth",
+    "calibrate": "learn on validation when the handler says `uncertain` or `not_a_digit`",
+    "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
     "pack": "make model_store/mnist.mar from the weights and handler/",
 }
 

@@ -1,0 +1,132 @@
+"""Learn the verdict's limits on validation: weights -> handler/verdict.json.
+
+training pictures -> mean and spread of each class's measures; validation pictures -> the limits that together flag
+FALSE_FLAGS of them. The test set is not looked at.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+import verdict
+from digit import CLASS_NAMES
+from lenet import LeNet
+from reader import Reading, read
+from train import mnist
+from train.measure import logits_of
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
+FALSE_FLAGS = 0.007  # share of validation that may be flagged by all limits together
+SHARES = {"farthest": 0.65, "weakest": 0.27, "unsure": 0.08}  # of the false flags that each limit may spend
+COARSE_SAMPLE = 15_000  # pictures; enough for a covariance of eleven measures
+RIDGE = 1e-3  # of each measure's variance, added to the covariance
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE",
+                        help="state dict to calibrate (default: train/weights/mnist-classifier.pt)")  # fmt: skip
+    parser.add_argument("--output", type=Path, default=verdict.LIMITS, metavar="FILE",
+                        help="where the limits go (default: handler/verdict.json)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    net = LeNet()
+    net.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
+    train, validation, _ = mnist.load()
+    limits = [learn(net, of(train), of(validation)) for of in (as_they_are, coarsened)]
+    shares = [flagged(net, of(validation)[0], limits, coarse) for coarse, of in enumerate((as_they_are, coarsened))]
+    learnt = {
+        "command": "python -m train calibrate",
+        "weights_sha256": hashlib.sha256(args.weights.read_bytes()).hexdigest(),
+        "validation_flagged": shares,
+    } | {kind: {name: _plain(value) for name, value in of._asdict().items()}
+         for kind, of in zip(("fine", "coarse"), limits, strict=True)}  # fmt: skip
+    args.output.write_text(json.dumps(learnt) + "\n")
+    print(f"{args.output}: flags {shares[0]:.2%} of validation, {shares[1]:.2%} of it made coarse")
+    return 0
+
+
+Labelled = tuple[np.ndarray, np.ndarray]  # pictures uint8 [n, 28, 28], labels int64 [n]
+
+
+def as_they_are(digits: mnist.Digits) -> Labelled:
+    return digits.pictures.numpy(), digits.labels.numpy()
+
+
+def coarsened(digits: mnist.Digits) -> Labelled:
+    """Up to COARSE_SAMPLE of the digits, as they are read from images in which they are 6 to 14 pixels tall."""
+    rng = np.random.default_rng(0)
+    images = []
+    for picture in digits.pictures[:COARSE_SAMPLE].numpy():
+        side = int(rng.integers(9, 20))
+        small = 255 - cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        images.append(cv2.imencode(".png", small)[1].tobytes())
+    return read(images)[0], digits.labels[:COARSE_SAMPLE].numpy()
+
+
+def learn(net: LeNet, train: Labelled, validation: Labelled) -> verdict.Limits:
+    """Spread from the training pictures, limits from the validation pictures."""
+    centre, precision = spread(_logits(net, train[0]), *train)
+    return choose(_logits(net, validation[0]), validation[0], centre, precision)
+
+
+def _logits(net: LeNet, pictures: np.ndarray) -> np.ndarray:
+    return logits_of(net, torch.from_numpy(pictures)).numpy()
+
+
+def spread(logits: np.ndarray, pictures: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [10, k] and inverse covariance [10, k, k] of the measures of each class's rightly classified pictures."""
+    measured, right = verdict.measures(logits, pictures), logits.argmax(axis=1) == labels
+    centre, precision = [], []
+    for label in range(len(CLASS_NAMES)):
+        own = measured[right & (labels == label)]
+        covariance = np.cov(own.T)
+        centre.append(own.mean(axis=0))
+        precision.append(np.linalg.inv(covariance + RIDGE * np.diag(np.diag(covariance))))
+    return np.array(centre), np.array(precision)
+
+
+def choose(logits: np.ndarray, pictures: np.ndarray, centre: np.ndarray, precision: np.ndarray) -> verdict.Limits:
+    """The limits at which FALSE_FLAGS of these pictures are flagged, spent on each as SHARES says.
+
+    Limits overlap, so all three are let out together until the whole is spent.
+    """
+    far = verdict.distances(logits, pictures, centre, precision)
+    strength, surest = verdict.strengths(logits)
+
+    def at(share: float) -> verdict.Limits:
+        part = {name: np.clip(share * weight, 0, 1) for name, weight in SHARES.items()}
+        return verdict.Limits(
+            centre,
+            precision,
+            float(np.quantile(far, 1 - part["farthest"])),
+            float(np.quantile(strength, part["weakest"])),
+            float(np.quantile(surest, part["unsure"])),
+        )
+
+    def spent(limits: verdict.Limits) -> float:
+        return float(((far > limits.farthest) | (strength < limits.weakest) | (surest < limits.unsure)).mean())
+
+    shares = np.linspace(FALSE_FLAGS / 2, 3 * FALSE_FLAGS, 200)
+    return at(max((share for share in shares if spent(at(share)) <= FALSE_FLAGS), default=shares[0]))
+
+
+def flagged(net: LeNet, pictures: np.ndarray, limits: Sequence[verdict.Limits], coarse: int) -> float:
+    """Share of MNIST's `pictures` whose verdict is not `digit`."""
+    readings = [Reading(coarse=bool(coarse))] * len(pictures)
+    judgements = verdict.judge(_logits(net, pictures), pictures, readings, tuple(limits))
+    return float(np.mean([judgement.verdict != "digit" for judgement in judgements]))
+
+
+def _plain(value: np.ndarray | float) -> list | float:
+    """Numbers as JSON has them, six digits each."""
+    if isinstance(value, np.ndarray):
+        return [_plain(part) for part in value]
+    return float(f"{value:.6g}")
