@@ -23,7 +23,7 @@ def main() -> None:
         shutil.rmtree(home, ignore_errors=True)  # of the container that ended before this one
         logs.mkdir(parents=True)
         temp.mkdir()
-        start = command(store, verified_version(store / "mnist.mar"), temp)
+        start = [*map(str, command(store, verified_version(store / "mnist.mar"), temp))]
         os.chdir(home)  # where TorchServe writes its tokens: TS_KEY_FILE of the proxy names that file
         os.execve(start[0], start, environment(settings, logs, temp))  # noqa: S606
     except (BadSetting, BrokenArchive, OSError) as error:

@@ -18,6 +18,7 @@ from typing import ClassVar, NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 40_000_000  # default limit, of the header's width times height
@@ -181,7 +182,7 @@ def _with_opencv(data: bytes, flag: int) -> np.ndarray:
 def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         _check_size(*image.size, max_pixels)
-        if image.format == "TIFF":  # a tile may be larger than the picture, and is taken whole
+        if isinstance(image, TiffImageFile):  # a tile may be larger than the picture, and is taken whole
             _check_size(image.tag_v2.get(322, 1), image.tag_v2.get(323, 1), max_pixels)
         image.draft(None, (MAX_SIDE, MAX_SIDE))
         image.load()

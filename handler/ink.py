@@ -115,7 +115,7 @@ def _paper(plane: np.ndarray) -> tuple[np.ndarray, int]:
     """Paper and the ink's sign: the simplest paper that explains the ring, else the one that explains it best."""
     if min(plane.shape) < SMALLEST_GRID:
         return _flat(plane)
-    best = np.inf, None, 1
+    best = np.inf, plane, 1
     for kind in (_bands, _flat, _gradient, _shadowed):
         if (found := kind(plane)) is None:
             continue

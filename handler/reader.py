@@ -53,9 +53,9 @@ def read(
         else:
             pictures[i] = grey
     settled, cleaned = as_mnist(pictures, lossy)
-    for i in np.flatnonzero(~settled):
+    for i in map(int, np.flatnonzero(~settled)):
         if isinstance(outcomes[i], Reading):
-            outcomes[i] = _canonicalized(waiting.get(int(i), pictures[i]), cleaned[i])
+            outcomes[i] = _canonicalized(waiting.get(i, pictures[i]), cleaned[i])
     readable = [isinstance(outcome, Reading) for outcome in outcomes]
     return cleaned if all(readable) else cleaned[readable], outcomes
 

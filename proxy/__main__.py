@@ -5,6 +5,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Mapping
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -14,7 +15,7 @@ from granian.server.embed import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
-from proxy.app import App
+from proxy.app import App, Endpoint
 from proxy.batch import Batch
 from proxy.cors import Cors
 from proxy.keys import Keys
@@ -51,7 +52,7 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     """The way of an upload, and around it what may be left out."""
     predictor = Predictor(settings, torchserve)
     api = Api(settings, predictor, readiness)
-    routes = {
+    routes: dict[str, Mapping[str, Endpoint]] = {
         "/api/mnist": {"POST": api},
         "/api/mnist/batch": {"POST": Batch(settings, api)},
         "/livez": {"GET": livez},

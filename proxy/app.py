@@ -97,7 +97,7 @@ async def _linger(request: Request) -> None:
                 dropped += len(piece)
 
 
-def _watch(protocol: Any, task: "asyncio.Task[None]") -> None:
+def _watch(protocol: Any, task: Any) -> None:
     """Cancel `task` when its client leaves, so that its place in the queue is free again at once."""
 
     async def leave() -> None:

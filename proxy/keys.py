@@ -32,4 +32,5 @@ class Keys:
 def _offered(request: Request) -> str:
     """What comes as `Authorization: Bearer <key>` or `X-API-Key: <key>`."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    offered: str = credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    return offered

@@ -80,7 +80,7 @@ class Lane:
             raise
 
     def _depart(self, landed: "asyncio.Task[None] | None" = None) -> None:
-        self._under_way.discard(landed)  # type: ignore[arg-type]
+        self._under_way.discard(landed)
         while self._queue and len(self._under_way) < self._trips:
             task = asyncio.create_task(self._travel(self._board()))
             self._under_way.add(task)

