@@ -18,7 +18,7 @@ from serve.child import Child
 from serve.torchserve import ROOT, command, environment, failure, java
 from train.archive import BrokenArchive, verified_version
 
-PATIENCE = 60  # seconds without a ready service: at first the start has failed, later somebody hangs
+PATIENCE = 120  # seconds without a ready service: at first the start has failed, later somebody hangs
 told_to_stop: list[int] = []  # signal numbers
 
 

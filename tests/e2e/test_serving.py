@@ -2,9 +2,11 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 
 import pytest
 import requests
+from PIL import Image
 
 from digit import CLASS_NAMES
 from tests.faults.stack import Stack, wait_until
@@ -178,3 +180,12 @@ def test_prometheus_metrics_of_torchserve(service):
     ask(service, SAMPLES[7])
     text = requests.get(f"http://127.0.0.1:{service.ports['TS_METRICS_PORT']}/metrics", timeout=15).text
     assert 'ts_inference_requests_total{model_name="mnist"' in text
+
+
+def test_the_largest_upload_passes_every_limit_on_its_way(service):
+    image = BytesIO()
+    Image.open(BytesIO(SAMPLES[7])).resize((2890, 2890)).save(image, "BMP")
+    assert 0.99 * 8 * 2**20 < len(image.getvalue()) < 8 * 2**20
+    answer = ask(service, image.getvalue())
+    assert answer.json()["predictions"]["prediction"]["label"] == 7
+    assert predict(service, files={"image": image.getvalue()}).content == answer.content
