@@ -59,6 +59,12 @@ class Batch:
     outcomes: list[Reading | PictureError] = field(default_factory=list)
     logits: np.ndarray = field(default_factory=lambda: np.empty((0, len(CLASS_NAMES)), np.float32))
 
+    def flagged(self, flag: int) -> set[int]:
+        """Positions, among the pictures, of those that travelled with `flag`."""
+        flags = (flag for row in self.rows for flag in row.flags)
+        readable = [f for f, outcome in zip(flags, self.outcomes, strict=True) if isinstance(outcome, Reading)]
+        return {position for position, f in enumerate(readable) if f & flag}
+
 
 def unpack(row: Mapping[str, Any], mark: str | None) -> Row:
     """The images of a row that came with `mark` in its trip header."""

@@ -4,7 +4,6 @@ What is wrong with one picture becomes that picture's answer: an exception raise
 """
 
 import hashlib
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,14 @@ import numpy as np
 from ts.torch_handler.base_handler import BaseHandler
 
 import forward
+import trip
+import verdict
 from answer import bodies
 from batch import TRIP_HEADER, Batch, reply, unpack
 from decode import max_pixels_from_environment
+from details import details
 from digit import SIDE
-from drift import Drift
+from drift import UNJUDGED, Drift
 from reader import Reading, read
 
 SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would keep its companions waiting
@@ -33,6 +35,7 @@ class MnistHandler(BaseHandler):
         weights = folder / model["serializedFile"]
         self.forward = forward.on_cpu(folder / "lenet.onnx") if gpu is None else forward.on_gpu(weights, f"cuda:{gpu}")
         self.forward(np.zeros((1, SIDE, SIDE), np.uint8))
+        self.limits = verdict.load()
         self.max_pixels = max_pixels_from_environment()
         self.model_details = {
             "name": model["modelName"],
@@ -69,8 +72,14 @@ class MnistHandler(BaseHandler):
 
     def postprocess(self, batch: Batch) -> list[bytes]:
         """A reply for each row: a trip's answers together, a client's own with its status."""
-        good = iter(bodies(forward.softmax(batch.logits), [None] * len(batch.logits)))
-        self.drift.count(batch, repeat("unknown"))
+        judged = self._judged(batch)
+        self.drift.count(batch, [judged[i].verdict if i in judged else UNJUDGED for i in range(len(batch.logits))])
+        wanted = batch.flagged(trip.DETAILS)
+        more = [
+            details(picture, judged[i], self.model_details) if i in wanted else None
+            for i, picture in enumerate(batch.pictures)
+        ]
+        good = iter(bodies(forward.softmax(batch.logits), more))
         answers = (next(good) if isinstance(outcome, Reading) else outcome for outcome in batch.outcomes)
         replies = []
         for index, row in enumerate(batch.rows):
@@ -80,3 +89,15 @@ class MnistHandler(BaseHandler):
             self.context.set_response_content_type(index, "application/json")
             replies.append(body)
         return replies
+
+    def _judged(self, batch: Batch) -> dict[int, verdict.Judgement]:
+        """Judgements, by position among the pictures: of those whose details are wanted, now and then of all.
+
+        A judgement takes longer than all else that is done to a small picture (docs/performance.md).
+        """
+        every = range(len(batch.logits))
+        positions = list(every) if self.drift.samples(batch) else sorted(batch.flagged(trip.DETAILS))
+        readings = [outcome for outcome in batch.outcomes if isinstance(outcome, Reading)]
+        chosen = [readings[i] for i in positions]
+        judgements = verdict.judge(batch.logits[positions], batch.pictures[positions], chosen, self.limits)
+        return dict(zip(positions, judgements, strict=True))

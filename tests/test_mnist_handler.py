@@ -1,12 +1,16 @@
 """The handler on batches as TorchServe's worker hands them over, with the real net: every row gets its own reply."""
 
+import base64
+import hashlib
 import json
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from ts.context import Context, RequestProcessor
 
 import forward
@@ -68,6 +72,10 @@ def opened(reply, count):
     return [(r.status, json.loads(r.body) if r.body else None) for r in decode(reply, count)]
 
 
+def pixels_of(png):
+    return np.asarray(Image.open(BytesIO(png)))
+
+
 def label(body):
     return body["predictions"]["prediction"]["label"]
 
@@ -111,15 +119,38 @@ def test_trips_direct_uploads_and_bad_ones_share_a_batch_and_each_gets_its_own(h
     assert (s4, json.loads(b4)["error"]["code"]) == (400, "missing_image")
 
 
+def test_details_come_for_those_pictures_that_asked(handler):
+    [(_, reply)] = handle(handler, shared(SAMPLES[4], b"junk", SAMPLES[5], flags=[0, trip.DETAILS, trip.DETAILS]))
+    (_, plain), (status, _), (_, detailed) = opened(reply, 3)
+    assert (list(plain), status) == (["predictions", "success"], 422)
+    assert list(detailed) == ["predictions", "success", "details"]
+    details = detailed["details"]
+    assert list(details) == ["verdict", "warnings", "image_seen", "model"]
+    assert (details["verdict"], details["warnings"]) == ("digit", [])
+    assert details["model"] == {
+        "name": "mnist",
+        "version": "1.0",
+        "sha256": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+    }
+    png = base64.b64decode(details["image_seen"].removeprefix("data:image/png;base64,"))
+    assert (pixels_of(png) == pixels_of(SAMPLES[5])).all()
+
+
+def test_blank_paper_is_no_digit_and_has_its_ten_probabilities_all_the_same(handler):
+    file = BytesIO()
+    Image.new("L", (60, 60), 255).save(file, "PNG")
+    [(_, reply)] = handle(handler, shared(file.getvalue(), flags=[trip.DETAILS]))
+    [(status, body)] = opened(reply, 1)
+    assert (status, len(body["predictions"]["all"])) == (200, 10)
+    assert body["details"]["verdict"] == "not_a_digit"
+    assert "blank" in body["details"]["warnings"]
+
+
 def test_a_batch_without_any_readable_picture(handler):
     assert [status for status, _ in handle(handler, direct(b"junk"), direct(b""))] == [422, 400]
 
 
 def test_a_picture_too_large_to_share_is_sent_back_and_read_alone(handler):
-    from io import BytesIO
-
-    from PIL import Image
-
     file = BytesIO()
     Image.open(BytesIO(SAMPLES[7])).resize((700, 700)).save(file, "PNG")
     [(_, together)] = handle(handler, shared(SAMPLES[1], file.getvalue()))
