@@ -1,0 +1,1 @@
+"""How fast the service is, measured: `python -m bench`, or `make bench`."""

@@ -1,0 +1,97 @@
+"""`python -m bench`: start the service and its peers, load them in turn, print, save and draw what came out."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import measure, pictures, report, servers
+from train.mnist import DataError
+
+
+def main() -> int:
+    """0, or 1 and one line where something needed is missing."""
+    args = parser().parse_args()
+    if not shutil.which("wrk"):
+        print("error: wrk is missing; apt-get install wrk (Debian, Ubuntu) or brew install wrk", file=sys.stderr)
+        return 1
+    wanted = [name for name in args.peers.split(",") if name]
+    if unknown := set(wanted) - set(servers.PEERS):
+        print(f"error: no such peer: {', '.join(unknown)}; there are {', '.join(servers.PEERS)}", file=sys.stderr)
+        return 1
+    if wanted and not (servers.PEERS_VENV / "bin/python").exists():
+        print(f"the peers are missing and left out; to have them: {servers.GET_PEERS}", file=sys.stderr)
+        wanted = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="mnist-bench-") as folder:
+            results = bench(args, wanted, Path(folder))
+    except (DataError, servers.NotStarted) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    show(results)
+    if not args.no_save:
+        report.save(results)
+        report.draw(results["closed_loop"])
+        print(f"written: {report.RESULTS}, {report.FIGURES}/{{throughput,latency}}.svg")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench", description="Measure the speed of the service and its peers.")
+    p.add_argument("--rounds", type=int, default=5, help="rounds of the closed loop (default: %(default)s)")
+    p.add_argument("--seconds", type=int, default=3, help="whole seconds of each run (default: %(default)s)")
+    p.add_argument("--connections", default="1,16,64,256", help="of the closed loop (default: %(default)s)")
+    p.add_argument("--peers", default="fastapi,mosec,mosec-tuned", help=f"of {','.join(servers.PEERS)} (%(default)s)")
+    p.add_argument("--no-save", action="store_true", help="leave results.json and the figures as they are")
+    return p
+
+
+def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
+    """All measurements."""
+    files = pictures.write(folder)
+    plain, many = files["png"], [int(each) for each in args.connections.split(",")]
+    with ExitStack() as running:
+        stack, start = measure.start(folder)
+        running.callback(stack.stop)
+        service, direct = servers.ours(stack)
+        others = running.enter_context(servers.peers(wanted, folder))
+        closed = measure.rounds([service, direct, *others], plain, many, args.rounds, args.seconds)
+        peak = max(report.middle(closed, each, "service", "rate") for each in closed[0])
+        mosec = [other for other in others if other.name == "mosec"]
+        return {
+            "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": "python -m bench " + " ".join(sys.argv[1:]),
+            "machine": servers.versions(),
+            "start_seconds": start,
+            "closed_loop": closed,
+            "formats": measure.formats([service, *mosec], files, args.seconds, min(args.rounds, 3)),
+            "batch": measure.batches(service, plain, args.seconds),
+            "open_loop": measure.open_loop(
+                service, plain, {"half": peak / 2, "double": peak * 2}, args.seconds * 2, folder
+            ),
+            "neighbour": measure.neighbour(service, plain, args.seconds * 2),
+            "memory_mib": servers.memory(stack),
+        }
+
+
+def show(results: dict) -> None:
+    """Print what was measured."""
+    print(", ".join(f"{name} {what}" for name, what in results["machine"].items()))
+    print(report.table(results["closed_loop"]))
+    for each in results["formats"][-1:]:
+        for form, runs in each.items():
+            print(f"{form:5} at 64: " + ", ".join(f"{name} {run['rate']:.0f}/s" for name, run in runs.items()))
+    for callers, run in results["batch"].items():
+        print(f"batch endpoint, {callers} callers: {run['pictures']} pictures/s")
+    for name, load in results["open_loop"].items():
+        print(f"open loop, {name} of capacity: {load}")
+    print(f"beside pictures of 12 megapixels: {results['neighbour']['beside']}; alone {results['neighbour']['alone']}")
+    print(f"started in {results['start_seconds']} s; memory, MiB: {results['memory_mib']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
