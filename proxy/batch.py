@@ -31,9 +31,9 @@ class Batch:
 
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
         allowed = [image for image in images if len(image) <= self._settings.max_body_bytes]
-        predict = self._api.predictor.predict
+        predict, turn = self._api.predictor.predict, asyncio.Semaphore(self._settings.large_trips)
         groups = (
-            predict(group, flag(request), request.uploads, request.traceparent)
+            predict(group, flag(request), request.uploads, request.traceparent, turn)
             for group in groups_of(allowed, self._settings)
         )
         results = iter([result for group in await asyncio.gather(*groups) for result in group])

@@ -7,8 +7,10 @@ delays nobody here, and a picture that kills workers takes no other picture with
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
 from proxy.lane import Lane, Upload
@@ -37,7 +39,12 @@ class Predictor:
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures)
 
     async def predict(
-        self, images: Sequence[bytes], flag: int, uploads: list[Upload], traceparent: str = ""
+        self,
+        images: Sequence[bytes],
+        flag: int,
+        uploads: list[Upload],
+        traceparent: str = "",
+        turn: AbstractAsyncContextManager[Any] = nullcontext(),  # noqa: B008
     ) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
 
@@ -46,6 +53,7 @@ class Predictor:
             flag: trip.DETAILS or 0.
             uploads: gets every upload that travelled, for whoever measures.
             traceparent: passed on by a trip that no other upload shares.
+            turn: held by each trip alone, so that one request's many do not go before everybody else's.
         """
         deadline = monotonic() + self._settings.deadline_seconds
 
@@ -53,18 +61,18 @@ class Predictor:
             uploads.append(Upload(images, flag, deadline, traceparent))
             return uploads[-1]
 
+        if len(images[0]) > self._settings.large_bytes:
+            return [await self._by_itself(upload(images), turn)]
         try:
             async with asyncio.timeout_at(deadline):
-                if len(images[0]) > self._settings.large_bytes:
-                    return [await self._by_itself(upload(images))]
                 replies = await self._together(upload(images))
-                lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply is None]
-                rest = iter(await asyncio.gather(*map(self._by_itself, lone)) if lone else ())
-                return [reply or next(rest) for reply in replies]
         except TimeoutError:
             return [DeadlineExceeded()] * len(images)
         except ServiceError as error:
             return [error] * len(images)
+        lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply is None]
+        rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)) if lone else ())
+        return [reply or next(rest) for reply in replies]
 
     async def _together(self, upload: Upload) -> list[Reply | None]:
         """Replies from a shared trip; None where the picture must travel alone."""
@@ -74,14 +82,17 @@ class Predictor:
             return [None] * len(upload.images)
         return [None if reply.status == TRAVEL_ALONE else reply for reply in replies]
 
-    async def _by_itself(self, upload: Upload) -> Result:
-        for pause in (*PAUSES, None):
-            try:
-                return (await self.alone.forward(upload))[0]
-            except ModelServerError as error:
-                if pause is None:
-                    return error
-                await asyncio.sleep(pause)
-            except ServiceError as error:
-                return error
-        raise AssertionError("the last attempt has returned")
+    async def _by_itself(self, upload: Upload, turn: AbstractAsyncContextManager[Any]) -> Result:
+        try:
+            async with asyncio.timeout_at(upload.deadline):
+                for pause in PAUSES:
+                    with suppress(ModelServerError):
+                        async with turn:
+                            return (await self.alone.forward(upload))[0]
+                    await asyncio.sleep(pause)
+                async with turn:
+                    return (await self.alone.forward(upload))[0]
+        except TimeoutError:
+            return DeadlineExceeded()
+        except ServiceError as error:
+            return error

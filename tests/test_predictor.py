@@ -103,3 +103,29 @@ def test_batches_are_cut_into_trips_by_count_bytes_and_size_of_picture():
         [b"z" * 1000],
     ]
     assert list(groups_of([], settings)) == []
+
+
+def test_a_picture_that_passes_the_deadline_costs_its_companions_nothing():
+    class Slow(TorchServe):
+        async def carry(self, model, alone, images, flags, traceparent=""):
+            await asyncio.sleep(60 if alone else 0)
+            return await super().carry(model, alone, images, flags)
+
+    results = predict(Slow(), b"a", b"wide", b"c", deadline_seconds=0.2)
+    assert bodies(results) == [b"a", DeadlineExceeded, b"c"]
+
+
+def test_one_requests_many_large_pictures_take_turns_with_anothers():
+    async def scenario():
+        torchserve = TorchServe()
+        predictor = Predictor(Settings(large_trips=1), torchserve)
+        many = [b"wide %d" % number for number in range(20)]
+        first = asyncio.create_task(predictor.predict(many, 0, [], turn=asyncio.Semaphore(1)))
+        while not any(model == "mnist_large" for model, _ in torchserve.trips):
+            await asyncio.sleep(0)
+        await predictor.predict([b"wide, of somebody else"], 0, [], turn=asyncio.Semaphore(1))
+        done = [images[0] for model, images in torchserve.trips if model == "mnist_large"]
+        assert bodies(await first) == many
+        return done
+
+    assert len(asyncio.run(scenario())) <= 4

@@ -11,7 +11,7 @@ from tests.faults import clients
 from tests.faults.load import Case, at_once, dump, load, sample_cases
 from tests.faults.pictures import huge
 from tests.faults.stack import running, wait_until
-from tests.faults.wire import exchange
+from tests.faults.wire import IMAGE, exchange, multipart, request, upload
 
 PAUSE = 0.05
 
@@ -82,3 +82,16 @@ def _refused(stack, case: Case) -> bool:
         return exchange(stack.port, case.sent, 0.5).code == "overloaded"
     except TimeoutError:
         return False
+
+
+def test_a_batch_of_40_megapixel_pictures_lets_others_pass(stack):
+    picture = huge()["1-bit PNG"]
+    batch = request(multipart(*[(IMAGE, picture)] * 100), path="/api/mnist/batch")
+    with ThreadPoolExecutor(2) as pool:
+        hogs = [pool.submit(exchange, stack.port, batch) for _ in range(2)]
+        time.sleep(1)
+        answers = [exchange(stack.port, upload(picture)) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
+        results = [each["success"] or each["error"]["code"] for hog in hogs for each in hog.result().json["results"]]
+    assert set(results) <= {True, "deadline_exceeded"}
+    assert True in results
