@@ -10,7 +10,7 @@ from train import ablate, mnist, tables
 
 @pytest.fixture
 def few(monkeypatch):
-    train, validation, test = (digits[:1_000] for digits in mnist.load())
+    train, validation, test = (digits[:2_000] for digits in mnist.load())
     monkeypatch.setattr(ablate.mnist, "load", lambda root: (train, validation, test))
     steps = dict(list(ablate.STEPS.items())[:2])
     monkeypatch.setattr(ablate, "STEPS", steps)
@@ -20,7 +20,7 @@ def few(monkeypatch):
 def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ablate, "DOCS", tmp_path)
     (tmp_path / "training.md").write_text("<!-- ablation -->\n<!-- /ablation -->\n")
-    args = Namespace(epochs=1, runs=2, results=tmp_path / "results.jsonl", data=mnist.ROOT)
+    args = Namespace(epochs=1, digits=1_000, seeds=[1, 2], results=tmp_path / "results.jsonl", data=mnist.ROOT)
     assert ablate.run(args) == 0
     lines = [json.loads(line) for line in args.results.read_text().splitlines()]
     assert [(line["step"], line["recipe"]["seed"]) for line in lines] == [(s, seed) for seed in (1, 2) for s in few]
