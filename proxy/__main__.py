@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -37,6 +38,7 @@ async def serve(settings: Settings) -> None:
         server = http_server(app, settings)
         watching = asyncio.create_task(readiness.watch())
         serving = asyncio.create_task(server.serve())
+        collect_rarely()
         await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
         readiness.draining = True
         await asyncio.sleep(settings.drain_seconds)
@@ -88,6 +90,16 @@ def http_server(app: App, settings: Settings) -> Server:
         backpressure=8192,
         log_enabled=False,
     )
+
+
+def collect_rarely() -> None:
+    """What is there now stays; the collector looks only at what comes later, and seldom: a fifth of the proxy's time.
+
+    The way of an upload leaves no cycles behind, so there is next to nothing to find.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _told_to_stop() -> None:

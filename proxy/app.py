@@ -22,7 +22,7 @@ Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint
 Gate = Callable[[Request], None]
 Observer = Callable[[Request, Response], None]
 
-PATIENCE = 0.05  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
+PATIENCE = 0.5  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most of a refused body that is still taken off the wire
 
 
@@ -45,7 +45,8 @@ class App:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         request = Request(scope, protocol)
-        watch = asyncio.get_running_loop().call_later(PATIENCE, _watch, protocol, asyncio.current_task())
+        loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
+        watch = loop.call_later(PATIENCE, _watch, protocol, asyncio.current_task(loop))
         self.open += 1
         try:
             response = await self._respond(request)

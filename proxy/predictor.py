@@ -15,6 +15,7 @@ from typing import Any
 from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
 from proxy.lane import Lane, Upload
 from proxy.settings import Settings
+from proxy.timeout import within
 from proxy.torchserve import TorchServe
 from proxy.trip import TRAVEL_ALONE, Reply
 
@@ -64,7 +65,7 @@ class Predictor:
         if len(images[0]) > self._settings.large_bytes:
             return [await self._by_itself(upload(images), turn)]
         try:
-            async with asyncio.timeout_at(deadline):
+            with within(self._settings.deadline_seconds):
                 replies = await self._together(upload(images))
         except TimeoutError:
             return [DeadlineExceeded()] * len(images)

@@ -3,7 +3,6 @@
 What can be refused unread is refused unread, and nothing over a limit is ever kept.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from proxy import errors
 from proxy.request import Request
+from proxy.timeout import within
 
 Hold = Callable[[Request, int], None]
 
@@ -51,7 +51,7 @@ async def read(request: Request, limit: int, seconds: float, hold: Hold) -> byte
         MalformedMultipart: it ended early.
     """
     try:
-        async with asyncio.timeout(seconds):
+        with within(seconds):
             if limit <= AT_ONCE and "content-length" in request.headers:  # more than announced the server cuts off
                 hold(request, limit)
                 body: bytes = await request.protocol()
