@@ -52,10 +52,10 @@ bench: setup $(MAR) ## measure speed against other servers
 	@$(PY) -m bench $(ARGS)
 
 soak: setup $(MAR) ## forty minutes of mixed load; watches memory and descriptors
-	@$(PY) -m bench soak $(ARGS)
+	@$(PY) -m tests.faults soak $(ARGS)
 
 chaos: setup $(MAR) ## break things under load and count what clients see
-	@$(PY) -m tests.faults $(ARGS)
+	@$(PY) -m tests.faults chaos $(ARGS)
 
 clean: ## leave a fresh clone: remove environment, archive, data, logs and caches
 	@git clean -fdXq

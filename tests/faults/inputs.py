@@ -41,12 +41,16 @@ def of_bodies() -> Iterator[Input]:
     yield Input("more body than announced", request(BODY, length=len(BODY) - 9), 400, "malformed_multipart")
     smuggled = request(b"", length=10, headers=[CHUNKED], kind="image/png")
     yield Input("a length and chunks", [smuggled, *[piece] * 24], 413, "body_too_large")
-    yield Input("chunks of no size", request(b"zz\r\nab\r\n", length=None, headers=[CHUNKED]), 400, "malformed_multipart")
+    yield Input(
+        "chunks of no size", request(b"zz\r\nab\r\n", length=None, headers=[CHUNKED]), 400, "malformed_multipart"
+    )
     cut_off = request(chunk(BODY[:90]), length=None, headers=[CHUNKED])
     yield Input("chunks, cut off", cut_off, 400, "malformed_multipart", True)
     bomb = gzip.compress(bytes(50 * MIB))
     yield Input("gzip bomb", request(bomb, headers=[b"Content-Encoding: gzip"]), 415, "unsupported_media_type")
-    yield Input("transfer encoding gzip", request(bomb, length=None, headers=[b"Transfer-Encoding: gzip, chunked"]), 400)
+    yield Input(
+        "transfer encoding gzip", request(bomb, length=None, headers=[b"Transfer-Encoding: gzip, chunked"]), 400
+    )
     yield Input("no body", request(length=0, kind="image/png"), 400, "empty_image")
     yield Input("no body, no length", request(length=None, kind="image/png"), 400, "empty_image")
     yield Input("an encoding nobody knows", request(BODY, headers=[b"Content-Encoding: \xff"]), 415)
@@ -62,11 +66,17 @@ def of_multipart() -> Iterator[Input]:
     yield Input("a boundary that is no text", request(BODY, "multipart/form-data; boundary=\xff\xfe"), 415)
     yield Input("no end", request(BODY[:-8]), *malformed)
     yield Input("cut within the picture", request(BODY[:150]), *malformed)
-    yield Input("a part without headers", request(b"--%s\r\n\r\nx\r\n--%s--\r\n" % ((BOUNDARY.encode(),) * 2)), *malformed)
-    yield Input("a header of 1 MB in a part", request(multipart((IMAGE + "\r\nX-A: " + "a" * MIB, PICTURE))), *malformed)
+    yield Input(
+        "a part without headers", request(b"--%s\r\n\r\nx\r\n--%s--\r\n" % ((BOUNDARY.encode(),) * 2)), *malformed
+    )
+    yield Input(
+        "a header of 1 MB in a part", request(multipart((IMAGE + "\r\nX-A: " + "a" * MIB, PICTURE))), *malformed
+    )
     yield Input("nothing but the end", request(f"--{BOUNDARY}--\r\n".encode()), *missing)
     yield Input("a text field named image", request(multipart(('form-data; name="image"', PICTURE))), *missing)
-    yield Input("a file of another name", request(multipart(('form-data; name="file"; filename="a"', PICTURE))), *missing)
+    yield Input(
+        "a file of another name", request(multipart(('form-data; name="file"; filename="a"', PICTURE))), *missing
+    )
     yield Input("two pictures", request(multipart((IMAGE, PICTURE), (IMAGE, PICTURE))), 400, "several_images")
     yield Input("1,000 pictures", request(multipart(*[(IMAGE, PICTURE)] * 1000)), 400, "several_images")
     yield Input("2,000 text fields", request(multipart(*[(TEXT, b"1")] * 2000)), *malformed)
@@ -75,7 +85,16 @@ def of_multipart() -> Iterator[Input]:
     inner = multipart((IMAGE, PICTURE), boundary="inner")
     nested = (IMAGE + "\r\nContent-Type: multipart/mixed; boundary=inner", inner)
     yield Input("nested multipart", request(multipart(nested)), 422, "undecodable_image")
-    for name in ("../../../../etc/passwd", "a\0b.png", "C:\\\\x.png", "x" * 2000, "\u202egnp.exe", "$(reboot)", "%00", ""):
+    for name in (
+        "../../../../etc/passwd",
+        "a\0b.png",
+        "C:\\\\x.png",
+        "x" * 2000,
+        "\u202egnp.exe",
+        "$(reboot)",
+        "%00",
+        "",
+    ):
         disposition = f'form-data; name="image"; filename="{name}"'
         yield Input(f"file name {name[:20]!r}", request(multipart((disposition, PICTURE))), 200)
     yield Input("file name with a line break", request(multipart((IMAGE + "\r\n ; x", PICTURE))), *malformed)

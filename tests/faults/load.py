@@ -52,7 +52,8 @@ def sample_cases(port: int) -> list[Case]:
     for path in SAMPLES:
         sent = upload(path.read_bytes())
         answer = exchange(port, sent)
-        assert answer and answer.status == 200, answer
+        assert answer is not None
+        assert answer.status == 200, answer
         assert answer.json["predictions"]["prediction"]["label"] == int(path.stem)
         cases.append(Case(sent, 200, probabilities=probabilities(answer)))
     return cases
@@ -136,7 +137,13 @@ class Connection:
 
 
 async def closed_loop(
-    port: int, cases: Sequence[Case], tally: Tally, stop: asyncio.Event, patience: float, pause: float, until_refused: bool
+    port: int,
+    cases: Sequence[Case],
+    tally: Tally,
+    stop: asyncio.Event,
+    patience: float,
+    pause: float,
+    until_refused: bool,
 ) -> None:
     """One client: sends the cases in turn until told to stop."""
     connection = Connection(port)

@@ -116,7 +116,7 @@ def mutated(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def store_with_poison(folder: Path, original: Path) -> Path:
-    """A model store whose handler ends its own worker, as a crash in a decoder would, on pictures with POISON inside."""
+    """A model store whose handler ends its worker, as a decoder that crashes would, on pictures with POISON inside."""
     folder.mkdir()
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(folder / "raw", "w") as target:
         for name in source.namelist():

@@ -46,7 +46,9 @@ def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int, pause: flo
                 worker.kill()
             for model, old in before.items():
                 wait_until(
-                    lambda model=model, old=old: len(set(stack.workers(model)) - old) == len(old), RESTART, "new workers"
+                    lambda model=model, old=old: len(set(stack.workers(model)) - old) == len(old),
+                    RESTART,
+                    "new workers",
                 )
             stack.wait_ready()
     return tally

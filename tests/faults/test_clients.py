@@ -19,7 +19,13 @@ PAUSE = 0.05
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
     """A service with a short queue and little patience, so that a few clients are too many and soon too slow."""
-    settings = {"QUEUE_PICTURES": "32", "TRIPS": "1", "TRIP_PICTURES": "8", "BODY_SECONDS": "5", "MAX_HELD_BYTES": str(2**24)}
+    settings = {
+        "QUEUE_PICTURES": "32",
+        "TRIPS": "1",
+        "TRIP_PICTURES": "8",
+        "BODY_SECONDS": "5",
+        "MAX_HELD_BYTES": str(2**24),
+    }
     with running(tmp_path_factory.mktemp("narrow"), **settings) as stack:
         yield stack
 
@@ -69,7 +75,9 @@ def test_clients_that_leave_give_their_places_back(narrow):
     try:
         with ThreadPoolExecutor(64) as pool:
             waiting = [pool.submit(exchange, narrow.port, case.sent, 1.0) for case in cases * 5]
-            assert all(isinstance(each.exception(), TimeoutError) or each.result().code == "overloaded" for each in waiting)
+            assert all(
+                isinstance(each.exception(), TimeoutError) or each.result().code == "overloaded" for each in waiting
+            )
         # all have left: there is room for as many again, and one that finds room waits until it has lost its patience
         wait_until(lambda: not _refused(narrow, cases[0]), 3, "room in the queue")
     finally:

@@ -38,7 +38,9 @@ def judge(answer: Answer, code: str) -> None:
     assert not re.search(r"Traceback|Error|0x|\\|\.py|/(home|root|tmp|usr|var|work|app)/", error["message"])
 
 
-@pytest.mark.parametrize(("name", "bomb"), pictures.bombs().items(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "bomb"), pictures.bombs().items(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_bomb_is_refused_or_harmless(stack, name, bomb):
     image, status = bomb
     answer = exchange(stack.port, upload(image))
@@ -53,7 +55,9 @@ def test_cut_off_pictures_are_the_clients_fault(stack, cases):
     images = list(pictures.truncated())
     before = set(stack.workers() + stack.workers("mnist_large"))
     answers = ask_for(stack, images)
-    assert not [(name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in {422, 400}]
+    assert not [
+        (name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in {422, 400}
+    ]
     assert set(stack.workers() + stack.workers("mnist_large")) == before
     assert at_once(stack.port, cases).right == len(cases)
 
@@ -62,7 +66,9 @@ def test_mutated_pictures_are_the_clients_fault(stack, cases):
     images = list(pictures.mutated(600, seed=1))
     before = set(stack.workers() + stack.workers("mnist_large"))
     answers = ask_for(stack, images)
-    assert not [(name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in PICTURES_FAULT]
+    assert not [
+        (name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in PICTURES_FAULT
+    ]
     assert set(stack.workers() + stack.workers("mnist_large")) == before
     tally = at_once(stack.port, cases)
     assert tally.right == len(cases), dump(tally)
@@ -75,7 +81,9 @@ part = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
 @given(
     st.lists(part, max_size=5),
     st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=6)), max_size=3),

@@ -53,13 +53,17 @@ def test_everybody_listens_on_loopback_and_on_no_port_we_do_not_know(stack):
     assert all(address.is_loopback for address in addresses), addresses
     known = {each.laddr.port for each in listening} & set(stack.ports.values())
     assert known == set(stack.ports.values())
-    assert len(listening) == len(known) + 2, "TorchServe's two gRPC servers cannot be left out, and nothing else listens"
+    assert len(listening) == len(known) + 2, (
+        "TorchServe's two gRPC servers cannot be left out, and nothing else listens"
+    )
 
 
 def test_host_opens_the_proxy_alone(tmp_path):
-    with running(tmp_path, HOST="0.0.0.0") as stack:  # noqa: S104
-        listening = [each for process in stack.processes for each in process.net_connections() if each.status == "LISTEN"]
-        wide = {each.laddr.port for each in listening if each.laddr.ip == "0.0.0.0"}  # noqa: S104
+    with running(tmp_path, HOST="0.0.0.0") as stack:
+        listening = [
+            each for process in stack.processes for each in process.net_connections() if each.status == "LISTEN"
+        ]
+        wide = {each.laddr.port for each in listening if each.laddr.ip == "0.0.0.0"}
     assert wide == {stack.port}
 
 
@@ -84,7 +88,9 @@ def test_torchserve_tells_and_does_nothing_without_its_token(stack, port, method
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/evil.mar", "file:///etc/passwd", "../mnist.mar", "mnist.mar"])
 def test_no_model_is_registered_over_http_even_with_the_token(stack, url):
-    status, _ = ask(stack, "TS_MANAGEMENT_PORT", "POST", f"/models?url={url}&model_name=evil", token(stack, "management"))
+    status, _ = ask(
+        stack, "TS_MANAGEMENT_PORT", "POST", f"/models?url={url}&model_name=evil", token(stack, "management")
+    )
     assert 400 <= status < 500
     models = json.loads(ask(stack, "TS_MANAGEMENT_PORT", "GET", "/models", token(stack, "management"))[1])
     assert {model["modelName"] for model in models["models"]} == {"mnist", "mnist_large"}
@@ -123,7 +129,10 @@ def test_uploaded_bytes_and_names_reach_neither_disk_nor_logs(guarded):
 
 
 def test_no_process_list_shows_a_secret(guarded):
-    secrets = [KEY, *(header["Authorization"].split()[1] for header in (token(guarded, "inference"), token(guarded, "management")))]
+    secrets = [
+        KEY,
+        *(header["Authorization"].split()[1] for header in (token(guarded, "inference"), token(guarded, "management"))),
+    ]
     lines = [" ".join(process.cmdline()) for process in guarded.processes]
     assert len(lines) >= 5
     assert not [line for line in lines for secret in secrets if secret in line]
@@ -135,10 +144,11 @@ def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path):
     with (tmp_path / "mnist.mar").open("r+b") as archive:
         archive.seek(1000)
         archive.write(b"!")
-    ended = subprocess.run(  # noqa: S603
+    ended = subprocess.run(
         [sys.executable, "-m", "serve"],
         cwd=ROOT,
-        env=os.environ | {"MODEL_STORE": str(tmp_path), **{name: str(port) for name, port in Stack(tmp_path).ports.items()}},
+        env=os.environ
+        | {"MODEL_STORE": str(tmp_path), **{name: str(port) for name, port in Stack(tmp_path).ports.items()}},
         capture_output=True,
         text=True,
         timeout=60,
@@ -163,7 +173,9 @@ def test_weights_are_never_unpickled_at_will():
 
 
 def test_nothing_goes_through_a_shell():
-    assert not [path for path in OURS for name, words in calls(path) if "shell" in words or name in ("os.system", "os.popen")]
+    assert not [
+        path for path in OURS for name, words in calls(path) if "shell" in words or name in ("os.system", "os.popen")
+    ]
 
 
 def test_workers_run_with_what_the_archive_holds(stack):

@@ -1,0 +1,21 @@
+"""`python -m tests.faults chaos | soak | mutate`: the long runs, each with a report."""
+
+import argparse
+import sys
+
+from tests.faults import chaos, mutate, soak
+
+COMMANDS = {"chaos": chaos, "soak": soak, "mutate": mutate}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Break the service for real and count.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0]))
+    args = parser.parse_args()
+    return COMMANDS[args.command].run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Takes out each protection in turn, in a copy of the tree, and shows the test that then turns red.
+
+A protection whose absence no test notices is a finding; so is a line that is no longer there to be taken out.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.stack import ROOT
+
+
+class Protection(NamedTuple):
+    """What protects against what: the file, the text to take out and what to put there, the tests that must fail."""
+
+    against: str
+    file: str
+    text: str
+    instead: str
+    tests: str
+
+
+PROTECTIONS = (
+    Protection(
+        "one broken picture failing its whole batch", "handler/reader.py",
+        "        except PictureError as error:\n            outcomes[i] = error\n            continue\n",
+        "        except ZeroDivisionError:\n            continue\n",
+        "tests/faults/test_processes.py -k broken_picture",
+    ),
+    Protection(
+        "an upload lost with the worker that had it", "proxy/predictor.py",
+        "        except ModelServerError:\n            return [None] * len(upload.images)\n",
+        "        except ZeroDivisionError:\n            return []\n",
+        "tests/faults/test_processes.py -k all_workers",
+    ),
+    Protection(
+        "a picture that kills workers taking its companions with it", "proxy/predictor.py",
+        "lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply is None]",
+        "lone = [upload((images[0],)) for image, reply in zip(images, replies, strict=True) if reply is None]",
+        "tests/test_predictor.py",
+    ),
+    Protection(
+        "a JVM that stays dead", "serve/child.py",
+        "if not self._process and monotonic() >= self._due:", "if not self._process and not self._started:",
+        "tests/faults/test_processes.py -k killed_jvm",
+    ),
+    Protection(
+        "waiting for ever on a TorchServe that hangs", "proxy/predictor.py",
+        "deadline = monotonic() + self._settings.deadline_seconds", "deadline = monotonic() + 3600",
+        "tests/faults/test_processes.py -k hanging_jvm",
+    ),
+    Protection(
+        "/readyz saying yes while TorchServe hangs", "proxy/readiness.py", "LATELY = 4.0", "LATELY = 4000.0",
+        "tests/faults/test_processes.py -k hanging_jvm",
+    ),
+    Protection(
+        "a queue without bound", "proxy/lane.py",
+        "if self.waiting and self.waiting + len(upload.images) > self._most:", "if False:",
+        "tests/faults/test_clients.py -k queue_full",
+    ),
+    Protection(
+        "one client's large pictures in everybody's way", "proxy/batch.py",
+        "asyncio.Semaphore(self._settings.large_trips)", "asyncio.Semaphore(1000)",
+        "tests/faults/test_clients.py -k batch_of_40",
+    ),
+    Protection(
+        "clients that announce much and send nothing", "proxy/upload.py",
+        "            if limit <= AT_ONCE and", "            if limit and",
+        "tests/faults/test_clients.py -k 'slow_bodies and 8000000'",
+    ),
+    Protection(
+        "slow bodies", "proxy/upload.py",
+        "async with asyncio.timeout(seconds):", "async with asyncio.timeout(3600):",
+        "tests/faults/test_clients.py -k 'slow_bodies and 1000'",
+    ),
+    Protection(
+        "slow heads and idle connections", "proxy/__main__.py", 
+        "header_read_timeout=15_000", "header_read_timeout=3_600_000",
+        "tests/faults/test_clients.py -k 'slow_heads'",
+    ),
+    Protection(
+        "places held for clients that have left", "proxy/app.py",
+        "        await protocol.client_disconnect()\n        task.cancel()\n",
+        "        await protocol.client_disconnect()\n",
+        "tests/faults/test_clients.py -k leave",
+    ),
+    Protection(
+        "bodies over the limit", "proxy/upload.py",
+        "    if length > limit:\n        raise errors.BodyTooLarge(limit)\n", "",
+        "tests/faults/test_inputs.py -k 'MiB and batch'",
+    ),
+    Protection(
+        "bodies without length that grow over the limit", "proxy/upload.py",
+        "        if len(body) + len(piece) > limit:\n            raise errors.BodyTooLarge(limit)\n", "",
+        "tests/faults/test_inputs.py -k 'in_chunks or chunks'",
+    ),
+    Protection(
+        "a refused client that never reads why", "proxy/app.py",
+        "            await _linger(request)\n", "            pass\n",
+        "tests/faults/test_inputs.py -k 'and_sent or MiB'",
+    ),
+    Protection(
+        "gzip bombs", "proxy/upload.py", 'if "content-encoding" in headers or', "if",
+        "tests/faults/test_inputs.py -k gzip",
+    ),
+    Protection(
+        "thousands of parts", "proxy/upload.py", "most == 1", "most == 0",
+        "tests/faults/test_inputs.py -k 'pictures or batch'",
+    ),
+    Protection(
+        "decompression bombs", "handler/decode.py",
+        "    if width * height > max_pixels:\n        raise _too_large(max_pixels)\n", "",
+        "tests/faults/test_inputs.py -k bomb",
+    ),
+    Protection(
+        "what a decoder raises on a mutated file", "handler/decode.py",
+        "    except Exception as error:  # mutated", "    except ZeroDivisionError as error:  # mutated",
+        "tests/faults/test_inputs.py -k 'mutated or cut_off or bomb'",
+    ),
+    Protection(
+        "admitted requests dropped on SIGTERM", "proxy/__main__.py",
+        "        await _idle(app, settings.grace_seconds)\n", "",
+        "tests/faults/test_stopping.py -k admitted",
+    ),
+    Protection(
+        "processes left behind by a dead supervisor", "serve/child.py",
+        "lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)", "lambda: None",
+        "tests/faults/test_stopping.py -k outlives",
+    ),
+    Protection(
+        "an output that nobody takes", "serve/__main__.py",
+        "with suppress(OSError):  # a full disk", "with suppress(ZeroDivisionError):  # a full disk",
+        "tests/faults/test_disk.py -k output",
+    ),
+    Protection(
+        "TorchServe answering without its token", "config.properties",
+        "disable_token_authorization=false", "disable_token_authorization=true",
+        "tests/faults/test_security.py -k without_its_token",
+    ),
+    Protection(
+        "models registered over HTTP", "config.properties", "enable_model_api=false", "enable_model_api=true",
+        "tests/faults/test_security.py -k registered",
+    ),
+    Protection(
+        "TorchServe reached from other machines", "serve/torchserve.py", "http://127.0.0.1:{port}", "http://0.0.0.0:{port}",
+        "tests/faults/test_security.py -k loopback",
+    ),
+    Protection(
+        "an archive that was changed after packing", "train/archive.py", "!= [checksum(archive)]", "== []",
+        "tests/faults/test_security.py -k packed_one",
+    ),
+    Protection(
+        "weights that run code", "handler/forward.py", "weights_only=True", "weights_only=False",
+        "tests/faults/test_security.py -k unpickled",
+    ),
+)  # fmt: skip
+
+
+def copy(folder: Path) -> Path:
+    """The tree as it is now, without what is not part of it."""
+    tree = folder / "tree"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    return tree
+
+
+def turns_red(protection: Protection, tree: Path) -> str:
+    """Without the protection: "red" as it should, else what is wrong."""
+    file = tree / protection.file
+    whole = file.read_text()
+    if whole.count(protection.text) != 1:
+        return "NOT FOUND: the text to take out is there no more, or more than once"
+    file.write_text(whole.replace(protection.text, protection.instead))
+    try:
+        for command in ([sys.executable, "-m", "train", "pack"], _pytest(protection.tests)):
+            ended = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=os.environ)
+        return {0: "GREEN: no test noticed", 1: "red"}.get(ended.returncode, f"BROKEN: {ended.stdout[-500:]}")
+    finally:
+        file.write_text(whole)
+
+
+def _pytest(tests: str) -> list[str]:
+    path, *options = tests.split(" ", 2)
+    chosen = [options[0], options[1].strip("'")] if options else []
+    return [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", path, *chosen]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", help="protections whose description holds this text")
+
+
+def run(args: argparse.Namespace) -> int:
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
+        tree = copy(Path(folder))
+        for protection in PROTECTIONS:
+            if args.only and args.only not in protection.against:
+                continue
+            found = turns_red(protection, tree)
+            failed += found != "red"
+            print(f"{found:6} without protection against {protection.against} ({protection.tests})", flush=True)
+    return 1 if failed else 0

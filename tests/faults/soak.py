@@ -1,0 +1,117 @@
+"""Mixed load for a long time; memory and descriptors of every process are measured, growth is worked out.
+
+Small pictures, large ones, broken and mutated ones, clients that are slow or leave. After the warm-up resident memory
+may grow by less than 5 % an hour, and descriptors not at all.
+"""
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from tests.faults import clients, inputs, pictures, report
+from tests.faults.load import Tally, load, sample_cases
+from tests.faults.stack import Stack, running
+from tests.faults.wire import exchange, upload
+
+PERIOD = 5.0  # seconds between measurements
+GROWTH = 0.05  # most growth of resident memory an hour
+LEAST = 1200  # seconds of measurement below which growth an hour is only told, not judged
+
+
+def measure(stack: Stack) -> dict[str, tuple[int, int]]:
+    """Resident bytes and open descriptors of every process, by its part and number."""
+    found = {}
+    named = {stack.supervisor.pid: "supervisor", stack.proxy.pid: "proxy", stack.java.pid: "TorchServe's JVM"}
+    for process in stack.processes:
+        name = named.get(process.pid, f"worker {process.pid}")
+        found[name] = process.memory_info().rss, process.num_fds()
+    return found
+
+
+def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None:
+    """Everything but small pictures, in turn, until told to stop."""
+    large, bad = list(pictures.huge().values()), [each for each in inputs.every() if isinstance(each.sent, bytes)]
+    cases, seed = sample_cases(stack.port), 0
+    while not stop.is_set():
+        seed += 1
+        for case in bad:
+            exchange(stack.port, case.sent, shut=case.shut)
+        for _, image in pictures.mutated(120, seed):
+            exchange(stack.port, upload(image))
+        exchange(stack.port, upload(large[seed % len(large)]))
+        clients.leave(stack.port, cases, 50)
+        clients.drip(stack.port, *clients.slow_body(100_000), count=20, seconds=60)
+        for name, count in {"bad requests": len(bad), "mutated": 120, "large": 1, "left": 50, "slow": 20}.items():
+            counts[name] = counts.get(name, 0) + count
+
+
+def growth(times: list[float], values: list[int]) -> float:
+    """Share of its mean by which a straight line through the values rises in an hour."""
+    slope = np.polyfit(times, values, 1)[0]
+    return float(slope * 3600 / np.mean(values))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=40, help="how long in all [40]")
+    parser.add_argument("--warmup", type=float, help="minutes that are not judged [a quarter of all]")
+    parser.add_argument("--report", type=Path, help="JSON file to write; a table in Markdown is put beside it")
+
+
+def run(args: argparse.Namespace) -> int:
+    warmup = args.minutes / 4 if args.warmup is None else args.warmup
+    samples: list[tuple[float, dict[str, tuple[int, int]]]] = []
+    counts: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder, running(Path(folder)) as stack:
+        stop, begun = threading.Event(), time.monotonic()
+        trouble = threading.Thread(target=disturb, args=(stack, stop, counts))
+        with load(stack.port, sample_cases(stack.port), 16, pause=0.01) as tally:
+            trouble.start()
+            while time.monotonic() - begun < args.minutes * 60:
+                time.sleep(PERIOD)
+                samples.append((time.monotonic() - begun, measure(stack)))
+            stop.set()
+            trouble.join()
+        everybody = stack.processes
+        code = stack.stop()
+    orphans = [
+        process.pid for process in everybody if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+    return judge(args, warmup * 60, samples, tally, counts, {"exit code": code, "orphans": orphans})
+
+
+def judge(
+    args: argparse.Namespace, warmup: float, samples: list, tally: Tally, counts: dict[str, int], end: dict[str, object]
+) -> int:
+    rows, long_enough = [], args.minutes * 60 - warmup >= LEAST
+    late = [(at, found) for at, found in samples if at >= warmup]
+    for name in late[-1][1]:
+        times, rss, files = zip(*((at, *found[name]) for at, found in late if name in found), strict=True)
+        rows.append({
+            "process": name.split()[0] + (" " + str(len(rows)) if name.startswith("worker") else ""),
+            "MiB after warm-up": round(rss[0] / 2**20, 1), "MiB at the end": round(rss[-1] / 2**20, 1),
+            "growth an hour": f"{growth(list(times), list(rss)):.1%}",
+            "descriptors after warm-up": files[0], "descriptors at the end": files[-1],
+            "same process throughout": all(name in found for _, found in late),
+        })  # fmt: skip
+    grows = [row["process"] for row in rows if float(row["growth an hour"].rstrip("%")) >= GROWTH * 100]
+    passed = not tally.wrong and not tally.lost and not end["orphans"] and end["exit code"] == 0
+    passed = passed and tally.right == tally.sent and all(row["same process throughout"] for row in rows)
+    passed = passed and not (long_enough and grows)
+    for row in rows:
+        print(row)
+    result = {
+        "command": f"python -m tests.faults soak --minutes {args.minutes:g} --warmup {warmup / 60:g}",
+        "hardware": report.hardware(), "passed": passed, "growth judged": long_enough, **tally.summary(), **end,
+        "beside": counts, "p99 of small uploads, ms": round(1000 * tally.quantile(0.99)), "processes": rows,
+        "examples": (tally.wrong + tally.lost)[:5],
+    }  # fmt: skip
+    print({name: value for name, value in result.items() if name != "processes"})
+    if args.report:
+        args.report.write_text(json.dumps(result, indent=2) + "\n")
+    return 0 if passed else 1
