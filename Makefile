@@ -12,7 +12,7 @@ WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar test check train train-quick evaluate robustness ablate bench soak chaos clean
+.PHONY: help serve setup mar test check train train-quick evaluate robustness ablate bench soak chaos protections clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ soak: setup $(MAR) ## forty minutes of mixed load; watches memory and descriptor
 
 chaos: setup $(MAR) ## break things under load and count what clients see
 	@$(PY) -m tests.faults chaos $(ARGS)
+
+protections: setup ## take out each protection in turn and show its test turning red
+	@$(PY) -m tests.faults mutate $(ARGS)
 
 clean: ## leave a fresh clone: remove environment, archive, data, logs and caches
 	@git clean -fdXq

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
-from proxy.errors import InternalError, Overloaded, ServiceError
+from proxy.errors import InternalError, ModelServerError, Overloaded, ServiceError
 from proxy.trip import Reply
 
 log = logging.getLogger(__name__)
@@ -39,14 +39,16 @@ class Lane:
         trips: most trips under way at one time.
         pictures, size: most pictures and bytes in one trip; an upload that alone is more travels by itself.
         queue: most pictures waiting.
+        patience: seconds until a trip without an answer counts as failed.
 
     Attributes:
         waiting: pictures in the queue.
         on_trip: called after each trip with its pictures and seconds.
     """
 
-    def __init__(self, carry: Carry, trips: int, pictures: int, size: int, queue: int) -> None:
+    def __init__(self, carry: Carry, trips: int, pictures: int, size: int, queue: int, patience: float) -> None:
         self._carry, self._trips, self._pictures, self._size, self._most = carry, trips, pictures, size, queue
+        self._patience = patience
         self._queue: deque[Upload] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self.waiting = 0
@@ -104,13 +106,14 @@ class Lane:
         images = [image for upload in uploads for image in upload.images]
         flags = [upload.flag for upload in uploads for _ in upload.images]
         traceparent = uploads[0].traceparent if len(uploads) == 1 else ""  # a shared trip belongs to many traces
+        end = max(upload.deadline for upload in uploads)
         replies: list[Reply] = []
         failure: ServiceError | None = None
         try:
-            async with asyncio.timeout_at(max(upload.deadline for upload in uploads)):
+            async with asyncio.timeout_at(min(end, uploads[0].left + self._patience)):
                 replies = await self._carry(images, flags, traceparent)
-        except TimeoutError:  # every upload aboard has passed its own deadline and is gone
-            return
+        except TimeoutError:  # whose deadline has passed is gone; the others may try again
+            failure = ModelServerError()
         except ServiceError as error:
             failure = error
         except Exception:

@@ -20,6 +20,9 @@ from proxy.torchserve import TorchServe
 from proxy.trip import TRAVEL_ALONE, Reply
 
 PAUSES = (0.2, 0.4)  # seconds before the second and the third attempt of a picture that travels alone
+# Seconds until a shared trip counts as lost: TorchServe forgets the one that a worker was just taking when it died
+# (Model.pollBatch is interrupted between two rows, and the first is dropped without an answer).
+PATIENCE = 3.0
 
 Result = Reply | ServiceError
 
@@ -36,8 +39,8 @@ class Predictor:
         s = self._settings = settings
         trips, pictures = (s.trips, s.trip_pictures) if s.coalesce else (s.trip_pictures, 1)
         small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
-        self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures)
-        self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures)
+        self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
+        self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
 
     async def predict(
         self,

@@ -29,7 +29,7 @@ def upload(*images, seconds=5.0):
 
 
 def lane_on(road, **sizes):
-    return Lane(road.carry, **{"trips": 1, "pictures": 64, "size": 1000, "queue": 100} | sizes)
+    return Lane(road.carry, **{"trips": 1, "pictures": 64, "size": 1000, "queue": 100, "patience": 60} | sizes)
 
 
 async def started(lane, *uploads):
@@ -120,7 +120,7 @@ def test_a_failed_trip_fails_everyone_aboard_and_nobody_else(raised, expected):
                 raise raised
             return [Reply(200, image) for image in images]
 
-        lane = Lane(carry, trips=1, pictures=1, size=1000, queue=100)
+        lane = Lane(carry, trips=1, pictures=1, size=1000, queue=100, patience=60)
         failed, answered = await started(lane, upload(b"a"), upload(b"b"))
         with pytest.raises(expected):
             await failed

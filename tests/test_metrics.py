@@ -86,7 +86,7 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
             await gate.wait()
             return [Reply(200, b"{}") for _ in images]
 
-        lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100)
+        lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
         metrics.lane("shared", lane)
         flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(4)]
         await asyncio.sleep(0.01)

@@ -129,3 +129,13 @@ def test_one_requests_many_large_pictures_take_turns_with_anothers():
         return done
 
     assert len(asyncio.run(scenario())) <= 4
+
+
+def test_a_shared_trip_that_torchserve_forgot_is_made_again_alone(monkeypatch):
+    class Forgetful(TorchServe):
+        async def carry(self, model, alone, images, flags, traceparent=""):
+            await asyncio.sleep(0 if alone else 60)
+            return await super().carry(model, alone, images, flags)
+
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    assert bodies(predict(Forgetful(), b"a", b"b")) == [b"a", b"b"]

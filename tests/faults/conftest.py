@@ -7,8 +7,8 @@ from tests.faults.stack import Stack, running
 
 
 @pytest.fixture(scope="session")
-def own_stack(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("stack")) as stack:
+def own_stack(tmp_path_factory, model_store):
+    with running(tmp_path_factory.mktemp("stack"), MODEL_STORE=str(model_store)) as stack:
         yield stack
 
 

@@ -17,7 +17,7 @@ PAUSE = 0.05
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory):
+def narrow(tmp_path_factory, model_store):
     """A service with a short queue and little patience, so that a few clients are too many and soon too slow."""
     settings = {
         "QUEUE_PICTURES": "32",
@@ -26,7 +26,7 @@ def narrow(tmp_path_factory):
         "BODY_SECONDS": "5",
         "MAX_HELD_BYTES": str(2**24),
     }
-    with running(tmp_path_factory.mktemp("narrow"), **settings) as stack:
+    with running(tmp_path_factory.mktemp("narrow"), MODEL_STORE=str(model_store), **settings) as stack:
         yield stack
 
 

@@ -33,8 +33,11 @@ def fill(folder):
             pass
 
 
-def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path):
-    with small_disk(tmp_path / "disk", "64m") as disk, running(disk, LOG_FORMAT="json") as stack:
+def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path, model_store):
+    with (
+        small_disk(tmp_path / "disk", "64m") as disk,
+        running(disk, MODEL_STORE=str(model_store), LOG_FORMAT="json") as stack,
+    ):
         cases = sample_cases(stack.port)
         fill(disk)
         for _ in range(5):
@@ -50,10 +53,10 @@ def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path):
         assert stack.stop() == 0
 
 
-def test_no_room_to_start_is_told_in_one_line(tmp_path):
+def test_no_room_to_start_is_told_in_one_line(tmp_path, model_store):
     with small_disk(tmp_path / "disk", "64k") as disk:
         fill(disk)
-        stack = Stack(tmp_path)
+        stack = Stack(tmp_path, MODEL_STORE=str(model_store))
         ended = subprocess.run(
             [sys.executable, "-m", "serve"],
             cwd=ROOT,
@@ -67,7 +70,7 @@ def test_no_room_to_start_is_told_in_one_line(tmp_path):
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_checkout_that_nobody_may_write_is_served_from(tmp_path):
+def test_a_checkout_that_nobody_may_write_is_served_from(tmp_path, model_store):
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".*", "__pycache__", "run", "data", "tests", "train/weights", "bench")
     shutil.copytree(ROOT, checkout, ignore=ignored)
@@ -78,15 +81,15 @@ def test_a_checkout_that_nobody_may_write_is_served_from(tmp_path):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(checkout)], check=True)
         with pytest.raises(OSError, match="Read-only"):
             (checkout / "new").touch()
-        with running(tmp_path, root=checkout) as stack:
+        with running(tmp_path, root=checkout, MODEL_STORE=str(model_store)) as stack:
             cases = sample_cases(stack.port)
             assert at_once(stack.port, cases).right == len(cases)
     finally:
         subprocess.run(["umount", str(checkout)], check=True)
 
 
-def test_an_output_that_nobody_reads_stops_nothing(tmp_path):
-    stack = Stack(tmp_path)
+def test_an_output_that_nobody_reads_stops_nothing(tmp_path, model_store):
+    stack = Stack(tmp_path, MODEL_STORE=str(model_store))
     reading, writing = os.pipe()
     os.close(reading)
     stack.start(output=writing)

@@ -5,7 +5,7 @@ import pytest
 from tests.faults import processes
 from tests.faults.load import Case, at_once, dump, sample_cases
 from tests.faults.pictures import POISON, digit, store_with_poison
-from tests.faults.stack import ROOT, running
+from tests.faults.stack import running
 from tests.faults.wire import upload
 
 PAUSE = 0.1  # load enough to meet every fault, and room for the restarts
@@ -17,9 +17,9 @@ BROKEN = [
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory):
+def patient(tmp_path_factory, model_store):
     """A service whose deadline no restart of a worker passes, however busy the machine, and that poison can kill."""
-    store = store_with_poison(tmp_path_factory.mktemp("store") / "poison", ROOT / "model_store/mnist.mar")
+    store = store_with_poison(tmp_path_factory.mktemp("store") / "poison", model_store / "mnist.mar")
     with running(tmp_path_factory.mktemp("patient"), DEADLINE_SECONDS="90", MODEL_STORE=str(store)) as stack:
         yield stack
 

@@ -24,11 +24,13 @@ OURS = [path for name in ("handler", "proxy", "serve", "train") for path in (ROO
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+def guarded(tmp_path_factory, model_store):
     """A service with an API key, all of whose files lie in one folder."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "tmp").mkdir()
-    with running(folder, API_KEYS=KEY, TMPDIR=str(folder / "tmp"), LOG_FORMAT="json") as stack:
+    with running(
+        folder, MODEL_STORE=str(model_store), API_KEYS=KEY, TMPDIR=str(folder / "tmp"), LOG_FORMAT="json"
+    ) as stack:
         stack.folder = folder
         yield stack
 
@@ -58,8 +60,8 @@ def test_everybody_listens_on_loopback_and_on_no_port_we_do_not_know(stack):
     )
 
 
-def test_host_opens_the_proxy_alone(tmp_path):
-    with running(tmp_path, HOST="0.0.0.0") as stack:
+def test_host_opens_the_proxy_alone(tmp_path, model_store):
+    with running(tmp_path, MODEL_STORE=str(model_store), HOST="0.0.0.0") as stack:
         listening = [
             each for process in stack.processes for each in process.net_connections() if each.status == "LISTEN"
         ]
@@ -138,9 +140,9 @@ def test_no_process_list_shows_a_secret(guarded):
     assert not [line for line in lines for secret in secrets if secret in line]
 
 
-def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path):
+def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, model_store):
     for name in ("mnist.mar", "mnist.mar.sha256"):
-        shutil.copy(ROOT / "model_store" / name, tmp_path)
+        shutil.copy(model_store / name, tmp_path)
     with (tmp_path / "mnist.mar").open("r+b") as archive:
         archive.seek(1000)
         archive.write(b"!")

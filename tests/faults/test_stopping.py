@@ -15,8 +15,8 @@ GRACE = 8
 
 
 @pytest.fixture
-def brief(tmp_path):
-    with running(tmp_path, GRACE_SECONDS=str(GRACE), DRAIN_SECONDS="1") as stack:
+def brief(tmp_path, model_store):
+    with running(tmp_path, MODEL_STORE=str(model_store), GRACE_SECONDS=str(GRACE), DRAIN_SECONDS="1") as stack:
         yield stack
 
 
