@@ -3,6 +3,7 @@
 What is wrong with one picture becomes that picture's answer: an exception raised here would fail the whole batch.
 """
 
+import gc
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class MnistHandler(BaseHandler):
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         }
         self.drift = Drift(model["modelVersion"])
+        gc.collect()
+        gc.freeze()  # torch and all else that stays: looking through it again and again took a tenth of the time
+        gc.set_threshold(50_000, 20, 20)
         self.initialized = True
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
@@ -97,6 +101,8 @@ class MnistHandler(BaseHandler):
         """
         every = range(len(batch.logits))
         positions = list(every) if self.drift.samples(batch) else sorted(batch.flagged(trip.DETAILS))
+        if not positions:
+            return {}
         readings = [outcome for outcome in batch.outcomes if isinstance(outcome, Reading)]
         chosen = [readings[i] for i in positions]
         judgements = verdict.judge(batch.logits[positions], batch.pictures[positions], chosen, self.limits)
