@@ -12,7 +12,7 @@ WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar test check train train-quick evaluate robustness ablate bench soak chaos protections clean
+.PHONY: help serve setup mar test check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ chaos: setup $(MAR) ## break things under load and count what clients see
 
 protections: setup ## take out each protection in turn and show its test turning red
 	@$(PY) -m tests.faults mutate $(ARGS)
+
+audit: $(INSTALLED) ## known vulnerabilities of the pinned packages, where advisories can be had
+	@$(PY) -m tests.audit
 
 clean: ## leave a fresh clone: remove environment, archive, data, logs and caches
 	@git clean -fdXq
