@@ -68,7 +68,18 @@ def cpu_seconds(processes: list[psutil.Process]) -> float:
 
 def measure(url: str, programs: dict[str, list[psutil.Process]], connections: int, seconds: int, pictures: Path) -> Run:
     before = {name: cpu_seconds(processes) for name, processes in programs.items()}
-    wrk = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", "bench/upload.lua", f"{url}/api/mnist"]
+    wrk = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "--timeout",
+        "10s",
+        "--latency",
+        "-s",
+        "bench/upload.lua",
+        f"{url}/api/mnist",
+    ]
     times = os.times()
     output = subprocess.run(
         wrk, cwd=ROOT, env=os.environ | {"BENCH_PICTURES": str(pictures)}, check=True, capture_output=True, text=True

@@ -67,15 +67,17 @@ def stacks(model_store, tmp_path_factory) -> Iterator[list[Stack]]:
 
 @pytest.fixture(scope="module")
 def balancer(stacks) -> Iterator[str]:
-    address = f"127.0.0.1:{free_ports(1)[0]}"
-    places = {"LISTEN": address} | {f"STACK_{n}": f"127.0.0.1:{stack.port}" for n, stack in enumerate(stacks, 1)}
-    process = subprocess.Popen(["haproxy", "-db", "-f", ROOT / "deploy/haproxy.cfg"], env=os.environ | places)
-    try:
-        wait_until(lambda: status(f"http://{address}/readyz") == 200, 15, "HAProxy forwards")
+    """HAProxy before both: a process for all uploads, and the one behind it for large ones."""
+    address, large = (f"127.0.0.1:{port}" for port in free_ports(2))
+    places = {"LARGE": large} | {f"STACK_{n}": f"127.0.0.1:{stack.port}" for n, stack in enumerate(stacks, 1)}
+    command = ["haproxy", "-db", "-f", ROOT / "deploy/haproxy.cfg"]
+    with contextlib.ExitStack() as started:
+        for own in ({"BUFFER": str(9 * 1024 * 1024), "LISTEN": large}, {"LISTEN": address}):
+            process = subprocess.Popen(command, env=os.environ | places | own)
+            started.callback(process.wait, 10)
+            started.callback(process.terminate)
+            wait_until(lambda own=own: status(f"http://{own['LISTEN']}/readyz") == 200, 15, "HAProxy forwards")
         yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(autouse=True)
