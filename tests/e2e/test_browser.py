@@ -77,6 +77,24 @@ def test_a_drawn_digit_is_read(page, digit):
     expect(page.locator("#latency")).to_have_text(re.compile(r"^Answered in [\d.]+ ms$"))
     expect(page.locator("#bars li.best b")).to_have_text(str(digit))
     expect(page.locator("#live")).to_contain_text("sure")
+    expect(page.locator("#seen")).to_be_visible()
+    assert page.evaluate("document.getElementById('seen').naturalWidth") == 28
+    expect(page.locator("#model")).to_have_text(re.compile(r"^Model mnist, version [\d.]+, weights [0-9a-f]{12}$"))
+
+
+def test_what_is_no_digit_is_told_in_words(page):
+    block, held = Image.new("L", (100, 100)), io.BytesIO()
+    block.paste(255, (20, 20, 80, 80))
+    block.save(held, "PNG")
+    page.set_input_files("#file", {"name": "block.png", "mimeType": "image/png", "buffer": held.getvalue()})
+    expect(page.locator("#sentence")).to_have_text("This does not look like a digit.")
+    numeral(page).to_have_text("?")
+
+
+def test_warnings_are_told_in_words(page):
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "", "buffer": picture(200, 230, (400, 400))})
+    expect(page.locator("#warnings")).to_contain_text("Dark ink on a light ground")
+    expect(page.locator("#warnings")).to_contain_text("Ink and paper hardly differ")
 
 
 def test_bars_move_while_one_draws_and_few_questions_are_asked(page):
