@@ -187,8 +187,8 @@ def _warped(x: np.ndarray, maps: list[np.ndarray], shifts: np.ndarray | None = N
     return _each(x, change)
 
 
-# What training augments with as well (affine warps, noise, blur), if by other formulas and more gently; and what it never
-# saw anything of.
+# Kinds that training augments with as well (affine warps, noise, blur), if by other formulas and more gently; and kinds
+# that it never saw anything of.
 SEEN: tuple[Corruption, ...] = (shot_noise, impulse_noise, glass_blur, motion_blur, shear, scale, rotate, translate)
 UNSEEN: tuple[Corruption, ...] = (brightness, stripe, fog, spatter, dotted_line, zigzag, canny_edges)
 

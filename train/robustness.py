@@ -1,0 +1,217 @@
+"""Pictures unlike MNIST's through the code that serves -> one table, one figure, docs/robustness.json.
+
+pictures -> encoded files -> reader.read -> the packed forward pass -> verdict.judge -> share right, or share flagged.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import forward
+import verdict
+from reader import Reading, read
+from train import mnist, onnx_graph, strips, tables, uploads
+from train.corruptions import SEEN, UNSEEN
+from train.evaluate import hardware
+from train.pack import ROOT, WEIGHTS, PackError, load_weights
+
+SEED = 0
+BATCH = 100
+EXAMPLES = 8
+N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
+MUST_UNSEEN = 0.9
+CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST
+REDRAWN, PHOTO, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
+    "MNIST redrawn", "photo", "MNIST-C, families also trained with", "MNIST-C, families never seen", "other writers",
+    "no digits, flagged", "MNIST, flagged wrongly",
+)  # fmt: skip
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    group, name: as shown.
+    make: yields the encoded images of `pictures`.
+    labels: what they show; None where the share flagged counts instead of the share right.
+    must: the least value, of a row that has one; of WRONGLY the most.
+    within: how far the value may fall behind that of the same pictures as they are, of a row that has that instead.
+    hits: bool [n], which were right, or flagged.
+    examples: the first few, as sent and as the model saw them.
+    """
+
+    group: str
+    name: str
+    make: uploads.Upload
+    pictures: np.ndarray
+    labels: np.ndarray | None = None
+    must: float | None = None
+    within: float | None = None
+    hits: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    examples: list[tuple[bytes, np.ndarray]] = field(default_factory=list)
+
+    @property
+    def value(self) -> float:
+        return float(self.hits.mean())
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the row is as good as it must be; None where nothing is asked."""
+        if self.must is None:
+            return None
+        return self.value <= self.must if self.group == WRONGLY else self.value >= self.must
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help="state dict to measure")
+    parser.add_argument("--quick", action="store_true", help=f"{N_QUICK} pictures a row, to see that it works")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", metavar="FOLDER",
+                        help="where robustness.json, figures/ and the table of pictures.md go (default: docs)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        rows, serve = rows_of(args.quick), Served(args.weights)
+    except (FileNotFoundError, mnist.DataError, PackError) as error:
+        print(f"cannot measure: {error}", file=sys.stderr)
+        return 1
+    with tqdm(total=sum(len(row.pictures) for row in rows), unit="picture", dynamic_ncols=True) as bar:
+        for row in rows:
+            bar.set_description(row.name)
+            measure(row, serve, bar.update)
+    for row in rows[1:]:
+        if row.within is not None:  # the first row is MNIST as it is
+            row.must = float(rows[0].hits[: len(row.hits)].mean()) - row.within
+    write(rows, args)
+    for line in lines(rows):
+        if line.holds is False:
+            print(f"short: {line.group}: {line.name}: {line.value:.2%} instead of {line.must:.2%}")
+    return 0
+
+
+class Served:
+    """The way of a batch of images through the handler: read, forward, judge."""
+
+    def __init__(self, weights: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            graph = Path(folder, "lenet.onnx")
+            graph.write_bytes(onnx_graph.build(load_weights(weights)))
+            self._forward = forward.on_cpu(graph)
+        self._limits = verdict.load()
+
+    def __call__(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Pictures seen, classes predicted, verdicts. Raises the error of an image that cannot be read."""
+        pictures, outcomes = read(images)
+        readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
+        if len(readings) < len(images):
+            raise next(outcome for outcome in outcomes if not isinstance(outcome, Reading))
+        logits = self._forward(pictures)
+        judgements = verdict.judge(logits, pictures, readings, self._limits)
+        return pictures, logits.argmax(axis=1), [judgement.verdict for judgement in judgements]
+
+
+def rows_of(quick: bool) -> list[Row]:
+    """Every row, with its pictures, not yet measured."""
+    many, few = (N_QUICK, N_QUICK) if quick else (N, N_HEAVY)
+    test = mnist.load()[2]
+    pictures, labels = test.pictures.numpy(), test.labels.numpy()
+
+    def of_test(group: str, name: str, make: uploads.Upload, n: int = many, **more: float) -> Row:
+        return Row(group, name, make, pictures[:n], labels[:n], **more)
+
+    def redrawn(name: str, make: uploads.Upload, n: int = many) -> Row:
+        return of_test(REDRAWN, name, make, n, within=CLOSE)
+
+    small, written = uploads.digits_8x8()
+    return [
+        of_test(REDRAWN, "as it is", uploads.plain),
+        redrawn("black on white", uploads.black_on_white),
+        *(redrawn(f"{k} times as large", uploads.enlarged(k)) for k in (2, 4)),
+        *(redrawn(f"{k} times as large", uploads.enlarged(k), few) for k in (10, 40)),
+        redrawn("any offset and margin", uploads.anywhere),
+        redrawn("JPEG, quality 50", uploads.jpeg_50),
+        redrawn("JPEG, quality 50, 8 times as large", uploads.large_jpeg_50, few),
+        redrawn("coloured ink and paper", uploads.coloured),
+        redrawn("RGBA, black strokes", uploads.strokes_on_nothing(0)),
+        redrawn("RGBA, white strokes", uploads.strokes_on_nothing(255)),
+        of_test(PHOTO, "synthetic phone photo", uploads.photographed, few, must=0.98),
+        *(of_test(SEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in SEEN),
+        *(of_test(UNSEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in UNSEEN),
+        Row(FOREIGN, "load_digits, 8 by 8 pixels", uploads.plain, small[:many], written[:many], 0.96),
+        Row(FLAGGED, "Fashion-MNIST", uploads.plain, uploads.fashion()[:many], must=0.97),
+        Row(FLAGGED, "blank, one colour, noise", uploads.nothing, pictures[: min(few, 900)], must=1.0),
+        Row(WRONGLY, "test set", uploads.plain, pictures[:many], must=0.012),
+    ]
+
+
+def measure(row: Row, serve: Served, progress: Callable[[int], object]) -> None:
+    """Fill in the row's hits and examples."""
+    hits: list[bool] = []
+    for batch in _batches(row.make(row.pictures, np.random.default_rng(SEED))):
+        seen, classes, verdicts = serve(batch)
+        if row.labels is None:
+            hits += [verdict != "digit" for verdict in verdicts]
+        else:
+            hits += (classes == row.labels[len(hits) : len(hits) + len(batch)]).tolist()
+        row.examples += list(zip(batch, seen, strict=True))[: EXAMPLES - len(row.examples)]
+        progress(len(batch))
+    row.hits = np.array(hits)
+
+
+def _batches(images: Iterator[bytes]) -> Iterator[list[bytes]]:
+    return iter(lambda: list(islice(images, BATCH)), [])
+
+
+def lines(rows: list[Row]) -> Iterator[Row]:
+    """The rows, and after each group of corruptions its mean, as a row without examples."""
+    for group, found in groupby(rows, key=lambda row: row.group):
+        of_group = list(found)
+        yield from of_group
+        if group in (SEEN_GROUP, UNSEEN_GROUP):
+            must = MUST_UNSEEN if group == UNSEEN_GROUP else None
+            yield Row(
+                group, "mean", uploads.plain, np.empty(0), must=must, hits=np.concatenate([r.hits for r in of_group])
+            )
+
+
+def write(rows: list[Row], args: argparse.Namespace) -> None:
+    """robustness.json, the figure, and the table between its markers in pictures.md."""
+    (args.output / "figures").mkdir(parents=True, exist_ok=True)
+    measured = {
+        "command": "python -m train robustness" + (" --quick" if args.quick else ""),
+        "seed": SEED,
+        "hardware": hardware(),
+        "weights_sha256": hashlib.sha256(args.weights.read_bytes()).hexdigest(),
+        "rows": [
+            {"group": line.group, "name": line.name, "n": line.hits.size, "value": line.value, "must": line.must}
+            for line in lines(rows)
+        ],
+    }
+    (args.output / "robustness.json").write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    strips.draw(rows, args.output / "figures" / "robustness.png")
+    tables.fill(args.output / "pictures.md", "robustness", markdown(measured["rows"]))
+
+
+def markdown(measured: list[dict]) -> str:
+    head = ["pictures", "n", "right (or flagged)", "must"]
+    body, group = [], None
+    for line in measured:
+        if line["group"] != group:
+            group = line["group"]
+            body.append([f"**{group}**", "", "", ""])
+        must = "" if line["must"] is None else f"{'≤' if group == WRONGLY else '≥'} {line['must']:.2%}"
+        body.append([line["name"], f"{line['n']:,}", f"{line['value']:.2%}", must])
+    return tables.table(head, body)
+
+
+def _words(corruption: Callable) -> str:
+    return corruption.__name__.replace("_", " ")
