@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 
 from digit import SIDE
-from ink import Ink, depth_of, find_ink
+from ink import Ink, find_ink
 
 BOX = 20  # pixels; longest side of a digit within the picture
 CENTRE = SIDE // 2  # of mass, as pixel index
 OFF_CENTRE = 0.55  # pixels; over all of MNIST the centroid is 13.48 to 14.50 in both directions
 SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
-LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground
+LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground ...
+LOSSY_INK = 64  # ... and beside strokes; brighter pixels are ink
 WORK_BOX = 80  # pixels; longest side at which strokes are cleaned and thickened
 LOW_CONTRAST = 40.0  # grey levels between paper and full ink
 SPECK = 0.08  # of the main component's mass; parts of less are dirt
@@ -46,22 +47,22 @@ def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.nd
     """Which pictures, uint8 [n, 28, 28], are MNIST's already: bool [n]; and they, less a lossy format's faint noise.
 
     Light ink on dark, longer ink side 19 to 20 pixels, centroid within 0.55 pixels of (14, 14). The dark ground is
-    implied: at least 384 pixels outside the ink are zero. `lossy`, bool [n], says where pixels below LOSSY_FLOOR count
-    as ground.
+    implied: at least 384 pixels outside the ink are zero. `lossy`, bool [n], says where pixels below LOSSY_FLOOR are
+    ground and those below LOSSY_INK no evidence of ink.
     """
+    least = np.uint8(1)
     if lossy.any():
         faint = lossy[:, None, None] & (pictures < LOSSY_FLOOR)
         pictures = np.where(faint, np.uint8(0), pictures)
-    rows, columns = pictures.max(axis=2), pictures.max(axis=1)
-    longer = np.maximum(_extent(rows), _extent(columns))
+        least = np.where(lossy, np.uint8(LOSSY_INK), least)[:, None]
+    longer = np.maximum(_extent(pictures.max(axis=2) >= least), _extent(pictures.max(axis=1) >= least))
     down, across = _centroids(pictures)
     centred = (abs(down - CENTRE) <= OFF_CENTRE) & (abs(across - CENTRE) <= OFF_CENTRE)
     return (longer >= SMALLEST_SIDE) & (longer <= BOX) & centred, pictures
 
 
-def _extent(profile: np.ndarray) -> np.ndarray:
-    """Distance from the first to the last nonzero of each row of `profile`, [n, 28], both included."""
-    inked = profile > 0
+def _extent(inked: np.ndarray) -> np.ndarray:
+    """Distance from the first to the last true value of each row of `inked`, bool [n, 28], both included."""
     return np.where(inked.any(axis=1), SIDE - inked.argmax(axis=1) - inked[:, ::-1].argmax(axis=1), 0)
 
 
@@ -135,22 +136,21 @@ def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[li
 
 
 def _crop(ink: Ink, keep: np.ndarray, box: Box) -> np.ndarray:
-    """Depth of the digit's ink alone, from the finest pixels there are, float32, longer side WORK_BOX."""
+    """Depth of the digit's ink alone, float32, longer side WORK_BOX; from the full pixels where it is small."""
     left, top, right, bottom = max(box[0] - 1, 0), max(box[1] - 1, 0), box[2] + 1, box[3] + 1
-    fine = (
-        slice(int(top * ink.factor), int(bottom * ink.factor) + 1),
-        slice(int(left * ink.factor), int(right * ink.factor) + 1),
-    )
-    part = ink.plane[fine]
-    size = part.shape[::-1]
-    paper = ink.paper
-    if paper.size > 1:
-        paper = cv2.resize(paper[top:bottom, left:right], size)
+    if max(right - left, bottom - top) >= WORK_BOX:
+        part = ink.small[top:bottom, left:right]
+    else:
+        part = ink.pixels[top * ink.factor : bottom * ink.factor, left * ink.factor : right * ink.factor]
+    scale = WORK_BOX / max(part.shape[:2])
+    size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
+    if scale < 1:
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    else:  # as floats: the interpolation may overshoot
+        part = cv2.resize(part.astype(np.float32), size, interpolation=cv2.INTER_LANCZOS4)
+    paper = ink.paper if ink.paper.size == 1 else cv2.resize(ink.paper[top:bottom, left:right], size)
     near = cv2.dilate(keep[top:bottom, left:right].astype(np.uint8), np.ones((3, 3), np.uint8))
-    depth = depth_of(part, paper, ink.sign) * cv2.resize(near, size, interpolation=cv2.INTER_NEAREST)
-    scale = WORK_BOX / max(size)
-    size = max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
-    return cv2.resize(depth, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4)
+    return ink.depth_in(part, paper) * cv2.resize(near, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _strokes(ink: np.ndarray, level: float, noise: float) -> np.ndarray:
