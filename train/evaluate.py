@@ -74,7 +74,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
         "weights": str(weights.resolve().relative_to(REPOSITORY)),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in LeNet().parameters()),
-        "seed": record_of(weights)["recipe"]["seed"],
+        "seed": record_of(weights)["stages"][0]["seed"],
         "split_seed": mnist.SPLIT_SEED,
         "hardware": hardware(),
         "versions": versions(),

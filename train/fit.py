@@ -16,9 +16,9 @@ import torch
 from lenet import LeNet
 from train import mnist
 from train.loop import Fitted, fit
-from train.measure import cross_entropy, logits_of, temperature_of
+from train.measure import accuracy, cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
-from train.recipe import FULL, QUICK
+from train.recipe import FINISH, FULL, QUICK, Recipe
 from train.teacher import RUN, rendered, teachers
 
 WEIGHTS = Path(__file__).parent / "weights" / "mnist-classifier.pt"
@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     except mnist.DataError as error:
         print(f"error: {error}")
         return 1
+    stages = [recipe] if args.quick else [recipe, replace(FINISH, seed=args.seed)]
     try:
-        teach = teachers(recipe, train, validation)
-        fitted = fit(LeNet, recipe, train, validation, RUN / f"{name}.checkpoint", args.resume, teach, rendered(recipe))
+        fitted = fit_in_stages(stages, train, validation, RUN / name, args.resume)
     except ValueError as error:
         print(f"error: {error}")
         return 1
@@ -56,11 +56,28 @@ def run(args: argparse.Namespace) -> int:
         return 130
     temperature = fold_temperature(fitted.net, validation)
     loss = cross_entropy(logits_of(fitted.net, validation.pictures), validation.labels)
-    write(out, fitted, {"recipe": recipe.as_dict(), "temperature": temperature, "validation_loss": loss})
-    best = fitted.best
-    print(f"{out}: epoch {best['epoch']} of {recipe.epochs}, validation accuracy {best['validation_accuracy']:.2%}, "
+    write(out, fitted, {"stages": [s.as_dict() for s in stages], "temperature": temperature, "validation_loss": loss})
+    right = accuracy(logits_of(fitted.net, validation.pictures), validation.labels)
+    seconds = sum(epoch["seconds"] for epoch in fitted.history)
+    print(f"{out}: {len(fitted.history)} epochs in {seconds:.0f} s, validation accuracy {right:.2%}, "
           f"loss {loss:.4f} with temperature {temperature:.3f} folded in")  # fmt: skip
     return 130 if fitted.interrupted else 0
+
+
+def fit_in_stages(stages: list[Recipe], train: Digits, validation: Digits, checkpoint: Path, resume: bool) -> Fitted:
+    """Train by each recipe in turn, each going on with the best weights of the one before; Ctrl-C ends them all."""
+    fitted = Fitted(LeNet())
+    for number, recipe in enumerate(stages):
+        make = (lambda net=fitted.net: net) if number else LeNet
+        teach = teachers(recipe, train, validation)
+        kept = checkpoint.with_name(f"{checkpoint.name}-{number}.checkpoint")
+        stage = fit(make, recipe, train, validation, kept, resume, teach, rendered(recipe))
+        before = len(fitted.history)
+        history = fitted.history + [epoch | {"epoch": before + epoch["epoch"]} for epoch in stage.history]
+        fitted = Fitted(stage.net, history, stage.interrupted)
+        if fitted.interrupted:
+            break
+    return fitted
 
 
 @torch.no_grad()

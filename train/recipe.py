@@ -1,7 +1,7 @@
 """What a run of training is: every choice, written once. Two runs of a recipe give the same bits on one machine."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from train.augment import Distortion
 
@@ -38,6 +38,15 @@ class Recipe:
 
 
 FULL = Recipe()
+FINISH = replace(  # the last epochs of the full recipe: mild distortion, and labels, which know more than the teacher
+    FULL,
+    epochs=6,
+    rate=1e-3,
+    averaging=0.1,
+    distortion=Distortion(0.175, 0.125, 0.15, 1.5, 0.6, thicken=0.05, thin=0.05, soften=0.05, noise=0.05, stray=0.03),
+    fresh=0,
+    teachers=0,
+)
 TEACHER = Recipe(
     seed=101, epochs=12, rate=6e-3, weight_decay=0.03, averaging=0.03, fresh=0, teachers=0
 )  # of the larger net that teaches LeNet
