@@ -30,3 +30,9 @@ def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ablate, "fit", lambda *_, **__: pytest.fail("a finished run was repeated"))
     assert ablate.run(args) == 0
     assert len(args.results.read_text().splitlines()) == len(lines)
+
+
+def test_published_table_is_that_of_the_results():
+    lines = ablate.read(ablate.RESULTS)
+    assert tables.read(ablate.DOCS / "training.md", "ablation") == ablate.table(lines)
+    assert len(lines) >= len(ablate.RUNS) * 5
