@@ -14,7 +14,7 @@ DISTORTION = Distortion()
 class Recipe:
     """How LeNet is trained. Choices were made on validation, by `python -m train ablate`."""
 
-    seed: int = 1
+    seed: int = 4  # that of the served weights
     epochs: int = 50
     batch_size: int = 250
     rate: float = 8e-3  # peak learning rate of AdamW: linear warm-up, then a half cosine to zero
