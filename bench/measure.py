@@ -66,9 +66,7 @@ def open_loop(service: Server, file: Path, rates: dict[str, float], seconds: flo
     results = {}
     for name, rate in rates.items():
         command = [sys.executable, "-m", "bench.open_loop", service.url, f"{rate:.0f}", f"{seconds}", str(file)]
-        done = subprocess.run(  # noqa: S603 - this package
-            [*command, str(labels)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*command, str(labels)], cwd=ROOT, capture_output=True, text=True, check=True)
         results[name] = json.loads(done.stdout)
         print(f"open loop, {name}: {results[name]}", flush=True)
         time.sleep(1)

@@ -95,7 +95,8 @@ def _digit(depth: np.ndarray, threshold: float) -> tuple[np.ndarray, Box, list[s
     """Mask of the digit's components, their box and what is odd about them."""
     mask = (depth > threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    kept, odd = [1], []
+    kept: list[int] = [1]
+    odd: list[str] = []
     keep = mask > 0
     if count > 2:
         kept, odd = _parts(depth, labels, stats)

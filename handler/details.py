@@ -17,7 +17,7 @@ def details(picture: np.ndarray, judgement: Judgement, model: Mapping[str, str])
         picture: uint8 [28, 28], what the model saw.
         model: name, version and sha256 of the weights.
     """
-    png = base64.b64encode(cv2.imencode(".png", picture)[1]).decode()
+    png = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
     return {
         "verdict": judgement.verdict,
         "warnings": list(judgement.warnings),

@@ -13,7 +13,7 @@ Adversarial Attacks, NeurIPS 2018; here of plain measures of the picture instead
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,8 +55,9 @@ def load(path: Path = LIMITS) -> tuple[Limits, Limits]:
     return _limits(learnt["fine"]), _limits(learnt["coarse"])
 
 
-def _limits(learnt: dict) -> Limits:
-    return Limits(**{name: np.array(value) if isinstance(value, list) else value for name, value in learnt.items()})
+def _limits(learnt: dict[str, Any]) -> Limits:
+    limits: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in learnt.items()}
+    return Limits(**limits)
 
 
 def judge(

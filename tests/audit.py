@@ -1,7 +1,7 @@
 """`python -m tests.audit`: known vulnerabilities of every pinned package, by pip-audit.
 
-Ends with 1 where there is one. A package for which no advisories can be had is named, never passed over in silence. What
-no Python auditor sees: the Netty of 2020 in TorchServe's jar (SECURITY.md).
+Ends with 1 where there is one. A package for which no advisories can be had is named, never passed over in silence.
+What no Python auditor sees: the Netty of 2020 in TorchServe's jar (SECURITY.md).
 """
 
 import json
@@ -33,7 +33,8 @@ def main() -> int:
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown:
         print(
-            f"audit: NOT DONE for {len(unknown)} of {len(packages)} packages, no advisories to be had: {', '.join(unknown)}"
+            f"audit: NOT DONE for {len(unknown)} of {len(packages)} packages, no advisories to be had: "
+            f"{', '.join(unknown)}"
         )
     found = [(package["name"], each["id"]) for package in packages for each in package.get("vulns", ())]
     for name, advisory in found:

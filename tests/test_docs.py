@@ -62,9 +62,7 @@ def test_every_block_is_of_a_language_that_is_run():
 def test_shell(script, service):
     for line in shell(here(script, service), LOOKED_UP).splitlines():
         words = shlex.split(line) if line.startswith(("docker ", "kubectl ")) else ()
-        arguments = [
-            word.partition("=")[0] for before, word in itertools.pairwise(words) if before == "--build-arg"
-        ]
+        arguments = [word.partition("=")[0] for before, word in itertools.pairwise(words) if before == "--build-arg"]
         assert set(arguments) <= {name.partition("=")[0] for name in instructions("ARG")}
         for folder in (word for word in words if word.startswith("deploy/")):
             assert (ROOT / folder / "kustomization.yaml").exists()

@@ -14,7 +14,7 @@ NAMES = [field.name.upper() for field in dataclasses.fields(Settings)]
 
 
 def proxy(*arguments, **environment):
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=ROOT,
         env=environment,

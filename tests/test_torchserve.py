@@ -98,9 +98,9 @@ def test_a_connection_that_breaks_is_a_failure_of_the_trip(tmp_path):
         run(die, tmp_path)
 
 
-def test_nobody_listening_is_not_ready(tmp_path, unused_tcp_port=9):
+def test_nobody_listening_is_not_ready(tmp_path):
     async def scenario():
-        async with TorchServe(Settings(ts_inference_port=unused_tcp_port, ts_key_file=tmp_path / "k")) as client:
+        async with TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k")) as client:
             await client.carry("mnist", False, [b"a"], [0])
 
     with pytest.raises(NotReady):

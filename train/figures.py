@@ -75,7 +75,13 @@ def curves(record: dict) -> Figure:
     history = record["history"]
     epochs = [e["epoch"] for e in history]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    _curve(left, epochs, [e["train_loss"] for e in history], "training objective: teacher and labels, then labels alone", WARM)
+    _curve(
+        left,
+        epochs,
+        [e["train_loss"] for e in history],
+        "training objective: teacher and labels, then labels alone",
+        WARM,
+    )
     _curve(left, epochs, [e["validation_loss"] for e in history], "validation cross-entropy, plain digits", INK)
     left.set(title="Loss by epoch", xlabel="epoch", ylabel="loss (nats)", yscale="log")
     left.legend()

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help="state dict to measure")
     parser.add_argument("--quick", action="store_true", help=f"{N_QUICK} pictures a row, to see that it works")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", metavar="FOLDER",
-                        help="where robustness.json, figures/ and the table of pictures.md go (default: docs)")  # fmt: skip
+                        help="of robustness.json, figures/ and pictures.md with its table (default: docs)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
