@@ -43,7 +43,7 @@ def environment(settings: Settings, logs: Path, temp: Path) -> dict[str, str]:
 def failure(logs: Path) -> str | None:
     """Why the model will never start, once the logs show it; None while it may still."""
     server, worker = ("".join(log.read_text() for log in logs.glob(f"{name}.log")) for name in ("torchserve", "worker"))
-    if not re.search("Failed to load model|Auto recovery failed again", server):
-        return None
     # The first exception is the cause; the ones after it come from attempts to go on without.
-    return next(iter(re.findall(r"((?:\w+\.)*\w+(?:Error|Exception): .+)", worker or server)), "a worker died twice")
+    causes = re.findall(r"((?:\w+\.)*\w+(?:Error|Exception): .+)", worker or server) or ["a worker died twice"]
+    fatal = r"Failed to load model|recovery failed again|process died\.[\s\S]+(?:Error|Exception): "
+    return causes[0] if re.search(fatal, server + worker) else None
