@@ -156,13 +156,14 @@ def _crop(ink: Ink, keep: np.ndarray, box: Box) -> np.ndarray:
 
 def _strokes(ink: np.ndarray, level: float, noise: float) -> np.ndarray:
     """Ink in 0..1, soft at the edges, cropped to its box, at least THINNEST."""
+    level = min(level, float(np.quantile(ink[ink > 0.4 * ink.max()], 0.9)))  # thin strokes have paled in the reduction
     low = min(2 * noise, 0.4 * level)
     strokes = np.clip((ink - low) / (level - low), 0, 1)
     strokes = _boxed(strokes)
     solid = (strokes > 0.5).astype(np.uint8)
     depth = cv2.distanceTransform(cv2.copyMakeBorder(solid, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
     unit = max(strokes.shape) / BOX
-    thickness = 4 * float(depth.sum()) / max(int(solid.sum()), 1) / unit
+    thickness = 4 * (float(depth.sum()) / max(int(solid.sum()), 1) - 0.5) / unit
     lacking = round((THINNEST - thickness) * unit)
     if lacking > 0:
         pad = lacking

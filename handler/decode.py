@@ -31,7 +31,7 @@ _SAY = "send a PNG, JPEG, WebP, GIF, BMP or TIFF picture"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 
 cv2.setNumThreads(1)  # a worker owns one core; its neighbours need theirs
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is checked here, and is an error
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about each odd tag of each odd file; the limit is checked here
 
 
 class PictureError(Exception):

@@ -176,7 +176,7 @@ def _flat(plane: np.ndarray) -> tuple[np.ndarray, int]:
     dark = scaled <= split
     share = _ring(dark).mean()
     if 0.3 < share < 0.7:  # the digit runs off the picture: its corners and its whole are asked as well
-        share = (share + dark[:: len(dark) - 1, :: len(dark[0]) - 1].mean() + dark.mean()) / 3
+        share = (share + dark[:: max(len(dark) - 1, 1), :: max(len(dark[0]) - 1, 1)].mean() + dark.mean()) / 3
     ring = _ring(plane)[_ring(dark) == (share > 0.5)]
     level = _quantile(ring if ring.size else plane, 0.5)
     return np.full((1, 1), level, np.float32), 1 if share > 0.5 else -1

@@ -89,7 +89,7 @@ def spread(logits: np.ndarray, pictures: np.ndarray, labels: np.ndarray) -> tupl
         own = measured[right & (labels == label)]
         covariance = np.cov(own.T)
         centre.append(own.mean(axis=0))
-        precision.append(np.linalg.inv(covariance + RIDGE * np.diag(np.diag(covariance))))
+        precision.append(np.linalg.inv(covariance + RIDGE * np.diag(np.diag(covariance) + RIDGE)))
     return np.array(centre), np.array(precision)
 
 

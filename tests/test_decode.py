@@ -1,0 +1,269 @@
+"""Files to pixels: every mode, format and orientation; limits before decoding; mutated files."""
+
+import io
+import random
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from decode import (
+    MAX_SIDE,
+    EmptyImage,
+    ImageTooLarge,
+    PictureError,
+    UndecodableImage,
+    decode,
+    max_pixels_from_environment,
+)
+from reader import Reading, read
+
+
+def drawing(side: int = 56) -> Image.Image:
+    """A seven, black on white, off centre and unlike itself when turned or mirrored."""
+    pixels = np.full((side, side + 8), 255, np.uint8)
+    cv2.polylines(pixels, [np.int32([[12, 10], [44, 10], [24, 46]])], False, 0, 5)
+    return Image.fromarray(pixels)
+
+
+def file_of(image: Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def seen(data: bytes) -> np.ndarray:
+    pictures, (outcome,) = read([data])
+    assert isinstance(outcome, Reading), outcome
+    return pictures[0].astype(int)
+
+
+def close(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.abs(a - b).mean() < 6)
+
+
+REFERENCE = seen(file_of(drawing(), "PNG"))
+
+
+def in_mode(mode: str) -> Image.Image:
+    grey = drawing()
+    clear = Image.eval(grey, lambda v: 255 - v)
+    if mode in ("LA", "RGBA"):
+        image = Image.new(mode, grey.size, 0)
+        image.putalpha(clear)
+        return image
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(grey).astype(np.uint16) * 200)
+    if mode == "F":
+        return Image.fromarray(np.asarray(grey).astype(np.float32) / 255 - 0.5)
+    if mode == "I":
+        return Image.fromarray(np.asarray(grey).astype(np.int32) * 1000)
+    return grey.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [
+        ("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"),
+        ("L", "JPEG"), ("RGB", "JPEG"), ("CMYK", "JPEG"),
+        ("RGB", "WEBP"), ("RGBA", "WEBP"), ("L", "GIF"), ("P", "GIF"), ("RGB", "GIF"),
+        ("1", "BMP"), ("L", "BMP"), ("P", "BMP"), ("RGB", "BMP"),
+        ("1", "TIFF"), ("L", "TIFF"), ("LA", "TIFF"), ("P", "TIFF"), ("RGB", "TIFF"), ("RGBA", "TIFF"),
+        ("CMYK", "TIFF"), ("I;16", "TIFF"), ("I", "TIFF"), ("F", "TIFF"), ("YCbCr", "TIFF"), ("LAB", "TIFF"),
+    ],
+)  # fmt: skip
+def test_every_mode_of_every_format_shows_the_same_digit(mode, format):
+    assert close(seen(file_of(in_mode(mode), format)), REFERENCE)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_strokes_on_a_transparent_ground_stay_ink(ink, format):
+    alpha = np.asarray(Image.eval(drawing(), lambda v: 255 - v))
+    image = Image.fromarray(np.dstack([np.full_like(alpha, ink)] * 3 + [alpha]))
+    assert close(seen(file_of(image, format)), REFERENCE)
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_a_palette_with_a_transparent_entry(format):
+    image = drawing().convert("1").convert("P")
+    white = max(range(2), key=lambda i: image.palette.palette[3 * i])
+    assert close(seen(file_of(image, format, transparency=white)), REFERENCE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("format", "side"),
+    [("JPEG", 56), ("PNG", 56), ("WEBP", 56), ("TIFF", 56), ("JPEG", 2100)],  # a large JPEG is decoded at reduced scale
+)
+def test_exif_orientation_is_applied(format, side, orientation):
+    turns = {
+        1: [], 2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM], 5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE], 8: [Image.Transpose.ROTATE_270],
+    }  # fmt: skip
+    image = drawing()
+    if side > 56:
+        image = image.resize((side, side * image.height // image.width))
+    for turn in turns[orientation]:
+        image = image.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert close(seen(file_of(image, format, exif=exif)), REFERENCE)
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_the_first_frame_counts(format):
+    other = Image.new("L", drawing().size, 255)
+    assert close(seen(file_of(drawing(), format, save_all=True, append_images=[other, other])), REFERENCE)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+
+
+def png_claiming(width: int, height: int, rows: bytes = b"") -> bytes:
+    header = struct.pack("!IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_what_is_no_image():
+    with pytest.raises(EmptyImage) as caught:
+        decode(b"")
+    assert (caught.value.status, caught.value.code) == (400, "empty_image")
+    for data in (
+        b"\x00",
+        b"hello",
+        b"%PDF-1.7 ",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+    ):
+        with pytest.raises(UndecodableImage) as caught:
+            decode(data)
+        assert (caught.value.status, caught.value.code) == (422, "undecodable_image")
+        assert "PNG, JPEG, WebP, GIF, BMP or TIFF" in caught.value.message
+
+
+def test_formats_that_pillow_knows_but_we_do_not_read():
+    for format in ("PPM", "TGA", "ICO", "PCX", "SGI", "AVIF", "JPEG2000"):
+        with pytest.raises(UndecodableImage):
+            decode(file_of(drawing(), format))
+
+
+def test_heic_names_the_remedy():
+    with pytest.raises(UndecodableImage, match="save it as JPEG or PNG"):
+        decode(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + b"\x00" * 100)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 28), (28, 0), (0, 0)])
+def test_pictures_without_pixels(width, height):
+    with pytest.raises(UndecodableImage):
+        decode(png_claiming(width, height))
+
+
+def test_a_header_that_lies_about_its_size():
+    with pytest.raises(UndecodableImage):
+        decode(png_claiming(28, 28, b"\0" * 29 * 20))
+
+
+def test_the_limit_is_checked_from_the_header_alone():
+    bombs = [png_claiming(100_000, 100_000)]
+    for format in ("JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+        bombs.append(file_of(drawing(1000), format))
+    for bomb in bombs:
+        with pytest.raises(ImageTooLarge) as caught:
+            decode(bomb, max_pixels=999_999)
+        assert (caught.value.status, caught.value.code) == (413, "image_too_large")
+        assert "999999 pixels" in caught.value.message
+
+
+def test_a_first_frame_larger_than_the_screen():
+    data = bytearray(file_of(drawing(), "GIF"))
+    at = data.index(b"\x2c") + 5
+    data[at : at + 4] = struct.pack("<HH", 60_000, 60_000)
+    with pytest.raises(PictureError):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_truncated_file(format):
+    data = file_of(drawing(), format)
+    for length in range(1, len(data) - 20, max(len(data) // 40, 1)):
+        with pytest.raises(UndecodableImage):
+            decode(data[:length])
+
+
+def test_a_png_whose_checksum_is_wrong():
+    data = bytearray(file_of(drawing(), "PNG"))
+    data[60] ^= 1
+    with pytest.raises(UndecodableImage):
+        decode(bytes(data))
+
+
+def test_a_jpeg_of_endless_scans():
+    data = file_of(drawing(), "JPEG", progressive=True)
+    with pytest.raises(UndecodableImage, match="scans"):
+        decode(data[:-2] + b"\xff\xda\x00\x02" * 1000 + data[-2:])
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+def test_large_pictures_are_reduced(format):
+    pixels = decode(file_of(drawing().resize((4 * MAX_SIDE, 3 * MAX_SIDE)), format)).pixels
+    assert MAX_SIDE / 2 < max(pixels.shape) < 2 * MAX_SIDE
+    strip = decode(file_of(Image.new("L", (1, 9 * MAX_SIDE), 7), "PNG")).pixels
+    assert strip.shape[1] == 1
+
+
+def test_the_limit_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MAX_PIXELS", "123")
+    assert max_pixels_from_environment() == 123
+    for wrong in ("", "0", "-1", "many", "1e6", "٣"):
+        monkeypatch.setenv("MAX_PIXELS", wrong)
+        with pytest.raises(ValueError, match="MAX_PIXELS"):
+            max_pixels_from_environment()
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """The file with some of its bytes changed, dropped, repeated or cut off."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 8, 40))):
+        at = rng.randrange(len(out))
+        kind = rng.randrange(6)
+        if kind < 2:
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            out[at] = rng.choice((0, 1, 127, 128, 255))
+        elif kind == 3 and len(out) > 20:
+            del out[at : at + rng.randrange(1, 9)]
+        elif kind == 4:
+            out[at:at] = out[at : at + rng.randrange(1, 60)]
+        elif len(out) > 20 and rng.random() < 0.2:
+            del out[max(at, 12) :]
+    return bytes(out)
+
+
+MUTANTS = 250  # of each of the files
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_mutated_files_give_an_answer_or_the_right_error(format, capfd):
+    sources = [file_of(drawing(28).convert("RGB"), format), file_of(drawing(28), format)]
+    if format == "TIFF":
+        sources += [file_of(drawing(28), format, compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg")]
+    if format == "PNG":
+        sources += [file_of(in_mode(mode), format) for mode in ("P", "RGBA", "I;16")]
+    rng = random.Random(f"mutants of {format}")  # noqa: S311 - the same mutants every time
+    for source in sources:
+        for _ in range(MUTANTS):
+            pictures, (outcome,) = read([mutated(source, rng)], max_pixels=1_000_000)
+            if isinstance(outcome, Reading):
+                assert pictures.shape == (1, 28, 28)
+                assert pictures.dtype == np.uint8
+            else:
+                assert (outcome.status, outcome.code) in {(413, "image_too_large"), (422, "undecodable_image")}
+                assert len(pictures) == 0
+    capfd.readouterr()  # libjpeg and libtiff print their complaints
