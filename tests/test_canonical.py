@@ -21,7 +21,7 @@ def larger(digit: np.ndarray, times: float) -> np.ndarray:
 
 
 def unlike(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean difference, as a share of the mean ink; a pixel to any side is no difference, the centre of mass is rounded."""
+    """Mean difference, as a share of the mean ink; a pixel to any side is none: the centre of mass is rounded."""
     moved = (np.roll(a.astype(float), (down, across), axis=(0, 1)) for down in (-1, 0, 1) for across in (-1, 0, 1))
     return min(float(np.abs(each - b).sum() / b.sum()) for each in moved)
 
