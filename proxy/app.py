@@ -76,7 +76,7 @@ class App:
                 gate(request)
             return await endpoint(request)
         except ServiceError as error:
-            failure = error
+            failure = error.with_traceback(None)  # its frames hold it, and the body: until the next gc
         except Exception:
             log.exception("request %s failed on our side", request.id)
             failure = InternalError()

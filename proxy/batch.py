@@ -61,4 +61,4 @@ def _body(result: Result, request_id: str) -> bytes:
     try:
         return prediction(result)
     except ServiceError as error:
-        return error.body(request_id)
+        return error.with_traceback(None).body(request_id)

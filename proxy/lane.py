@@ -115,7 +115,7 @@ class Lane:
         except TimeoutError:  # whose deadline has passed is gone; the others may try again
             failure = ModelServerError()
         except ServiceError as error:
-            failure = error
+            failure = error.with_traceback(None)  # this frame holds it, and the images: until the next gc
         except Exception:
             log.exception("a trip of %d pictures failed on our side", len(images))
             failure = InternalError()

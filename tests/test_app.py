@@ -1,7 +1,9 @@
 """Routing, ids, CORS and errors of the application, as a client sees them."""
 
 import asyncio
+import gc
 import json
+import weakref
 
 import pytest
 
@@ -157,3 +159,22 @@ def test_every_error_has_its_own_code_and_a_sentence():
     assert len({e.code for e in instances}) == len(instances)
     assert all(400 <= e.status < 600 and e.message.endswith(".") for e in instances)
     assert all(dict(e.headers).get("retry-after") for e in instances if e.status == 503)
+
+
+def test_a_failed_request_is_gone_without_the_garbage_collector():
+    """Granian closes a connection whose body was not read only once nobody holds the body any more."""
+
+    async def too_slow(request):
+        result = errors.DeadlineExceeded()  # as endpoints have them: in a variable of the frame that raises
+        raise result
+
+    gc.disable()
+    try:
+        for endpoint in (too_slow, overloaded):
+            protocol = Protocol()
+            held = weakref.ref(protocol)
+            asyncio.run(App({"/": {"POST": endpoint}}, Cors(("*",))).__rsgi__(scope_of("POST", "/"), protocol))
+            del protocol
+            assert held() is None
+    finally:
+        gc.enable()
