@@ -64,6 +64,16 @@ class Settings:
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
 
+    @property
+    def home(self) -> Path:
+        """The folder of all that runs for this port."""
+        return self.run_dir.absolute() / str(self.port)
+
+    @property
+    def own_host(self) -> str:
+        """Where this machine itself reaches the proxy."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from environment variables.

@@ -14,7 +14,7 @@ import aiohttp
 from proxy import trip
 from proxy.errors import ModelServerError, NotReady
 from proxy.settings import Settings
-from proxy.token import Token
+from proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
 REFUSED = (400, 401, 403)  # what TorchServe 0.12 answers to a missing, wrong or expired token
@@ -29,8 +29,7 @@ class TorchServe:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._base = f"http://{settings.ts_host}:{settings.ts_inference_port}/predictions/"
-        self._token = Token(settings.ts_key_file)
+        self.upstream = Upstream(settings)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -64,7 +63,7 @@ class TorchServe:
         try:
             status, answer = await self._post(model, alone, body, traceparent)
             if status in REFUSED:
-                self._token.read()
+                self.upstream.read_token()
                 status, answer = await self._post(model, alone, body, traceparent)
         except aiohttp.ClientConnectorError as error:
             raise NotReady() from error
@@ -79,8 +78,8 @@ class TorchServe:
             raise ModelServerError() from error
 
     async def _post(self, model: str, alone: bool, body: bytes, traceparent: str) -> tuple[int, bytes]:
-        headers = self._token.header | {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": BINARY}
+        headers = self.upstream.header | {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": BINARY}
         if traceparent:
             headers["traceparent"] = traceparent
-        async with self._session.post(self._base + model, data=body, headers=headers) as response:
+        async with self._session.post(self.upstream.base + model, data=body, headers=headers) as response:
             return response.status, await response.read()

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import distributions
 from pathlib import Path
@@ -16,20 +17,19 @@ from time import monotonic, sleep
 from proxy.settings import BadSetting, Settings, from_environment
 from serve.child import Child
 from serve.torchserve import ROOT, command, environment, failure, java
-from train.archive import BrokenArchive, verified_version
+from train.archive import BrokenArchive, copy
 
 PATIENCE = 120  # seconds without a ready service: at first the start has failed, later somebody hangs
-told_to_stop: list[int] = []  # signal numbers
+told: list[int] = []  # signal numbers
 
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP; exits with one line where that cannot be."""
+    """Serve until SIGTERM, SIGINT or SIGHUP; exits with one line where that cannot be. SIGUSR1: TorchServe anew."""
     argparse.ArgumentParser(prog="python -m serve", epilog="settings: see python -m proxy --help").parse_args()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: told_to_stop.append(number))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, lambda number, _: told.append(number))
     try:
-        settings = from_environment()
-        check(settings)
+        check(settings := from_environment())
         with tempfile.TemporaryDirectory(prefix="mnist-", ignore_cleanup_errors=True) as temp:
             serve(settings, Path(temp))
     except (BadSetting, BrokenArchive, OSError) as error:
@@ -54,32 +54,33 @@ def check(settings: Settings) -> None:
 
 
 def serve(settings: Settings, temp: Path) -> None:
-    """Run both in the folder of this port until told to stop."""
-    home, store = settings.run_dir.absolute() / str(settings.port), settings.model_store.absolute()
-    start = command(store, verified_version(store / "mnist.mar"), temp)
-    logs, keys = home / "logs", home / "key_file.json"
+    """Run both in the folder of this port, from a copy of the archive that `python -m roll` exchanges."""
+    home, logs, keys = settings.home, settings.home / "logs", f"{settings.home}/key_file.json"
     shutil.rmtree(home, ignore_errors=True)
     logs.mkdir(parents=True)
+    start = partial(command, copy(settings.model_store / "mnist.mar", home / "roll/served"), temp)
+    (home / "roll/pid").write_text(str(os.getpid()))
     with (logs / "jvm.log").open("ab") as log:
         torchserve = Child("TorchServe", start, cwd=home, env=environment(settings, logs, temp), stdout=log, stderr=log)
-        proxy = Child("proxy", [sys.executable, "-m", "proxy"], cwd=ROOT, env=os.environ | {"TS_KEY_FILE": str(keys)})
+        proxy = Child("proxy", [sys.executable, "-m", "proxy"].copy, cwd=ROOT, env=os.environ | {"TS_KEY_FILE": keys})
         try:
             watch(settings, logs, torchserve, proxy)
         finally:
             proxy.end(settings.drain_seconds + settings.grace_seconds + 2)
             torchserve.end(10)
-            keys.unlink(missing_ok=True)
+            Path(keys).unlink(missing_ok=True)
+            shutil.rmtree(home / "roll")
 
 
 def watch(settings: Settings, logs: Path, torchserve: Child, proxy: Child) -> None:
     """Start what does not run, say once that the service is ready, end what hangs; until told to stop."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     begun, well, ready = monotonic(), monotonic(), False
-    while not told_to_stop:
+    while (signaled := told.pop(0) if told else None) in (None, signal.SIGUSR1):
+        if signaled:
+            torchserve.end(10)
         faults = [fault for fault in (torchserve.tend(), proxy.tend()) if fault]
-        status = readyz(host, settings.port)
-        well = monotonic() if status == 200 else well
-        if monotonic() - well > PATIENCE:
+        status = readyz(settings)
+        if monotonic() - (well := monotonic() if status == 200 else well) > PATIENCE:
             hanging, well = torchserve if status else proxy, monotonic()
             hanging.end()
             faults.append(f"not ready for {PATIENCE} s, {hanging.name} ended")
@@ -89,16 +90,16 @@ def watch(settings: Settings, logs: Path, torchserve: Child, proxy: Child) -> No
             if faults:
                 os.write(2, f"{'; '.join(faults)}; starting it again\n".encode())
             if status == 200 and not ready:
-                ready, how = True, f"curl -X POST -F image=@samples/7.png http://{host}:{settings.port}/api/mnist"
-                os.write(1, f"ready in {well - begun:.1f} s, try: {how}\n".encode())
+                ready, at = True, f"http://{settings.own_host}:{settings.port}/api/mnist"
+                os.write(1, f"ready in {well - begun:.1f} s, try: curl -X POST -F image=@samples/7.png {at}\n".encode())
         sleep(1 if ready else 0.05)
 
 
-def readyz(host: str, port: int) -> int | None:
+def readyz(settings: Settings) -> int | None:
     """The proxy's own word for it: the status of /readyz, None where nobody answers."""
-    with suppress(OSError, HTTPException), closing(HTTPConnection(host, port, timeout=2)) as connection:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
+    with suppress(OSError, HTTPException), closing(HTTPConnection(settings.own_host, settings.port, timeout=2)) as link:
+        link.request("GET", "/readyz")
+        return link.getresponse().status
     return None
 
 

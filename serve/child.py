@@ -9,23 +9,22 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h: the signal that a process gets when its parent dies
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0  # called with 1: PR_SET_PDEATHSIG
 
 
 class Child:
-    """Leads a session of its own, so that Ctrl-C reaches the supervisor alone; `options` are Popen's."""
+    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone. `options`: Popen's."""
 
-    def __init__(self, name: str, command: list[Any], **options: Any) -> None:
+    def __init__(self, name: str, command: Any, **options: Any) -> None:
         self.name, self._command, self._options = name, command, options
-        self._options |= {"start_new_session": True, "preexec_fn": lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)}
+        self._options |= {"start_new_session": True, "preexec_fn": lambda: _prctl(1, signal.SIGTERM)}
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = self._pause = 0.0
 
     def tend(self) -> str | None:
         """Start it where it does not run, later each time where it dies young; say how it ended, once, where it has."""
         if not self._process and monotonic() >= self._due:
-            self._process, self._started = subprocess.Popen(self._command, **self._options), monotonic()  # noqa: S603
+            self._process, self._started = subprocess.Popen(self._command(), **self._options), monotonic()  # noqa: S603
         if not self._process or (code := self._process.poll()) is None:
             return None
         self.end()

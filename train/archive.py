@@ -5,6 +5,7 @@ Needs the standard library alone, since whoever serves an archive checks it with
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -50,3 +51,12 @@ def verified_version(archive: Path) -> str:
             return json.loads(packed.read(MANIFEST))["model"]["modelVersion"]
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise BrokenArchive(f"no archive to serve ({error}); run `make mar`") from error
+
+
+def copy(archive: Path, folder: Path) -> Path:
+    """Copy `archive` and its checksum into `folder`, which is made; return the copy's path. Raises BrokenArchive."""
+    verified_version(archive)
+    folder.mkdir(parents=True)
+    for file in (archive, checksum_file(archive)):
+        shutil.copyfile(file, folder / file.name)
+    return folder / archive.name
