@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
         access_log = AccessLog(settings.log_format)
         app = application(settings, torchserve, readiness, access_log)
         server = http_server(app, settings)
-        watching = asyncio.gather(readiness.watch(), torchserve.upstream.watch())
+        watching = [asyncio.create_task(watch()) for watch in (readiness.watch, torchserve.upstream.watch)]
         serving = asyncio.create_task(server.serve())
         collect_rarely()
         await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -45,7 +45,8 @@ async def serve(settings: Settings) -> None:
         readiness.closed = True
         await _idle(app, settings.grace_seconds)
         server.stop()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         access_log.close()
         await serving
 
