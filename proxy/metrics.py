@@ -7,7 +7,7 @@ A request costs 3 us of it: the children are looked up here, which takes a fifth
 
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 
 from prometheus_client import (
@@ -25,12 +25,14 @@ from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy import VERSION
+from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded
 from proxy.lane import Lane
 from proxy.request import Request, Response
 
 disable_created_metrics()  # when each series began: a third of the text, and of no use here
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+FEARED = (InternalError, ModelServerError, Overloaded, NotReady, DeadlineExceeded)
 Count = Callable[[float], None]
 OTHER = "other"  # the endpoint of every unknown path: a label's values must not come from outside
 
@@ -54,9 +56,12 @@ class Metrics:
         self._of_outcome: dict[tuple[str, int, str], Callable[[], None]] = {}
         self.endpoints((OTHER,))
 
-    def endpoints(self, paths: Iterable[str]) -> None:
+    def endpoints(self, paths: Collection[str]) -> None:
         """Count these paths each by itself; all others are one."""
         self._of_endpoint |= {path: (self._bytes.labels(path).inc, self._total.labels(path).observe) for path in paths}
+        for path in paths:  # what alerts ask for is there from the start: of a series that appears no rate is known
+            for error in FEARED if path.startswith("/api/") else ():
+                self._requests.labels(path, error.status, error.code)
 
     def lane(self, name: str, lane: Lane) -> None:
         """Count the trips of this lane, and show its queue."""

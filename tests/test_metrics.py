@@ -120,3 +120,8 @@ def test_the_model_that_answers_is_shown_once_it_is_known(metrics):
     assert not any(name == "mnist_model_info" for name, *_ in scraped(metrics))
     proof[0] = b'{"success": true, "details": {"model": {"name": "mnist", "version": "2.0", "sha256": "abc"}}}'
     assert ("mnist_model_info", ("name", "mnist"), ("sha256", "abc"), ("version", "2.0")) in scraped(metrics)
+
+
+def test_what_alerts_ask_for_is_there_from_the_start(metrics):
+    assert scraped(metrics)[outcome("503", "overloaded")] == 0
+    assert scraped(metrics)[outcome("502", "model_server_error")] == 0
