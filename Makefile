@@ -12,7 +12,7 @@ WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar test check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
+.PHONY: help serve setup mar roll test check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ setup: $(INSTALLED) $(JVM_CACHE) ## virtual environment and dependencies (PIP_EX
 
 mar: $(INSTALLED) ## pack the archive; VERSION=1.1 names another version
 	@$(PY) -m train pack --version $(VERSION) $(ARGS)
+
+roll: $(INSTALLED) ## change the running service to the packed archive, no request lost; ARGS=--back returns to the one before
+	@$(PY) -m roll $(ARGS)
 
 test: setup $(MAR) ## the whole test suite
 	@$(PY) -m pytest $(ARGS)

@@ -41,7 +41,7 @@ def roll(stack, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "roll", *arguments],
         cwd=ROOT,
-        env=stack._environment,
+        env=stack.environment,
         capture_output=True,
         text=True,
         timeout=400,
