@@ -36,15 +36,16 @@ def test_metrics_are_those_of_the_table(service):
     requests.post(f"http://127.0.0.1:{service.port}/api/mnist", files=SEVEN, timeout=15)
     [script] = scripts("/metrics")
     text = shell(here(script, service))
-    rows = re.findall(r"^\| (`mnist_.*?`.*?) \| (.*?) \| .* \|$", TEXT, re.MULTILINE)
-    assert len(rows) > 8
+    rows = re.findall(r"^\| (`mnist_.*?`.*?) \|(.*?)\| .* \|$", TEXT, re.MULTILINE)
+    assert len(rows) > 12
     for names, labels in rows:
         for name in re.findall(r"`(mnist_\w+)`", names):
             if "TorchServe" in names:  # there once it has counted; tests/e2e/test_prometheus.py
                 continue
             assert f"# TYPE {name.removesuffix('_info')}" in text, name
             family = re.search(rf"^{name}\w*\{{(.*?)\}}", text, re.MULTILINE)
-            wanted = [label for label in labels.split(", ") if label not in ("", "…")]
+            wanted = [label for label in labels.strip().split(", ") if label not in ("", "…")]
+            assert not wanted or family, name
             assert all(f'{label}="' in family[1] for label in wanted), name
     told = set(re.findall(r"`(mnist_\w+)`", TEXT))
     shown = re.findall(r"^# TYPE (mnist_\w+)", text, re.MULTILINE)
@@ -59,7 +60,7 @@ def test_what_the_proxy_shows_parses(service):
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is missing (Debian: apt install prometheus)")
 def test_promtool():
     [script] = scripts("promtool")
-    assert shell(script).count("SUCCESS") == 3
+    assert "SUCCESS" in shell(script)  # it exits with 1 otherwise
 
 
 def test_the_log_line_shown_has_the_fields_of_a_real_one():
