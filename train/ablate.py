@@ -34,7 +34,7 @@ STEPS = {
     "+ affine distortion": replace(FULL, teachers=0, distortion=_affine),
     "+ elastic distortion": replace(FULL, teachers=0, distortion=replace(_affine, elastic=_whole.elastic)),
     "+ stroke width, blur, noise, stray strokes": replace(FULL, teachers=0),
-    "+ teacher (the full recipe)": FULL,
+    "+ teacher": FULL,
 }
 
 
