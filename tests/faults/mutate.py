@@ -74,7 +74,7 @@ PROTECTIONS = (
     ),
     Protection(
         "slow bodies", "proxy/upload.py",
-        "async with asyncio.timeout(seconds):", "async with asyncio.timeout(3600):",
+        "with within(seconds):", "with within(3600):",
         "tests/faults/test_clients.py -k 'slow_bodies and 1000'",
     ),
     Protection(
@@ -128,7 +128,7 @@ PROTECTIONS = (
     ),
     Protection(
         "processes left behind by a dead supervisor", "serve/child.py",
-        "lambda: _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)", "lambda: None",
+        "lambda: _prctl(1, signal.SIGTERM)", "lambda: None",
         "tests/faults/test_stopping.py -k outlives",
     ),
     Protection(
@@ -152,6 +152,11 @@ PROTECTIONS = (
     Protection(
         "an archive that was changed after packing", "train/archive.py", "!= [checksum(archive)]", "== []",
         "tests/faults/test_security.py -k packed_one",
+    ),
+    Protection(
+        "a library that tells its maker", "handler/forward.py",
+        'os.environ["ORT_DISABLE_TELEMETRY"] = "1"', "pass",
+        "tests/faults/test_security.py -k tells_nobody",
     ),
     Protection(
         "weights that run code", "handler/forward.py", "weights_only=True", "weights_only=False",

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -178,6 +179,20 @@ def test_nothing_goes_through_a_shell():
     assert not [
         path for path in OURS for name, words in calls(path) if "shell" in words or name in ("os.system", "os.popen")
     ]
+
+
+def test_the_net_tells_nobody_that_it_ran(tmp_path, model_store):
+    """ONNX Runtime counts, keeps and sends what it does, unless it is told not to before it is imported."""
+    with zipfile.ZipFile(model_store / "mnist.mar") as archive:
+        archive.extractall(tmp_path / "archive")
+    run = (
+        "import forward, numpy, pathlib; forward.on_cpu(pathlib.Path('lenet.onnx'))(numpy.zeros((1, 28, 28), 'uint8'))"
+    )
+    (tmp_path / "home").mkdir()
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    environment = alone | {"HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", run], cwd=tmp_path / "archive", env=environment, check=True, timeout=60)
+    assert not list((tmp_path / "home").rglob("*"))
 
 
 def test_workers_run_with_what_the_archive_holds(stack):
