@@ -18,8 +18,9 @@ from tests.e2e.browser import ARGUMENTS, CHROMIUM, DESKTOP, DIGITS, PHONE, anoth
 SEVEN = DIGITS[7]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    # for this module alone: while Playwright is open a loop runs, and others cannot run theirs
     if CHROMIUM is None:
         pytest.skip("no Chromium here; apt-get install chromium")
     with sync_playwright() as playwright:
