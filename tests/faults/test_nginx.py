@@ -1,0 +1,104 @@
+"""deploy/nginx.conf in front of the running service: TLS, and limits for each client."""
+
+import asyncio
+import json
+import shutil
+import ssl
+import subprocess
+from collections import Counter
+
+import aiohttp
+import pytest
+
+from tests.faults.load import SAMPLES
+from tests.faults.stack import ROOT, free_ports, wait_until
+
+pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx (Debian: apt install nginx-light)")
+
+
+@pytest.fixture(scope="module")
+def ingress(own_stack, tmp_path_factory):
+    """Its address; the configuration is the one that is shipped, but for the two ports."""
+    own_stack.wait_ready()
+    home, [port] = tmp_path_factory.mktemp("nginx"), free_ports(1)
+    (home / "tls").mkdir()
+    files = ["-keyout", home / "tls/key.pem", "-out", home / "tls/cert.pem"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *name], check=True, capture_output=True
+    )
+    text = (ROOT / "deploy/nginx.conf").read_text()
+    assert text.count("127.0.0.1:3001") == text.count("127.0.0.1:8443") == 1
+    text = text.replace("127.0.0.1:3001", f"127.0.0.1:{own_stack.port}").replace("127.0.0.1:8443", f"127.0.0.1:{port}")
+    (home / "nginx.conf").write_text(text)
+    nginx = subprocess.Popen(
+        ["nginx", "-p", home, "-c", home / "nginx.conf", "-g", "daemon off;"], stderr=subprocess.PIPE
+    )
+    trust = ssl.create_default_context(cafile=home / "tls/cert.pem")
+    url = f"https://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: nginx.poll() is not None or ask(url, trust, "GET", "/livez")[0] == 200, 10, "nginx")
+        assert nginx.poll() is None, nginx.stderr.read()
+        yield url, trust, home
+    finally:
+        nginx.terminate()
+        nginx.wait()
+
+
+async def _ask(session, method, url, data=None):
+    try:
+        async with session.request(method, url, data=data) as response:
+            return response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read()
+    except aiohttp.ClientConnectorError:
+        return 0, {}, b""
+
+
+def ask(url, trust, method, path, data=None, times=1):
+    """The answer, or all of them where the request is sent several times at once."""
+
+    async def every():
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=10)) as session:
+            return await asyncio.gather(*(_ask(session, method, url + path, data) for _ in range(times)))
+
+    answers = asyncio.run(every())
+    return answers[0] if times == 1 else answers
+
+
+def picture():
+    form = aiohttp.FormData()
+    form.add_field("image", SAMPLES[7].read_bytes(), filename="7.png")
+    return form
+
+
+def test_a_picture_is_answered_over_tls(ingress):
+    url, trust, _ = ingress
+    status, headers, body = ask(url, trust, "POST", "/api/mnist", picture())
+    assert status == 200
+    assert json.loads(body)["predictions"]["prediction"]["label"] == 7
+    assert headers["strict-transport-security"]
+    assert headers["x-request-id"]
+
+
+def test_the_numbers_are_not_for_outside(ingress):
+    url, trust, _ = ingress
+    assert ask(url, trust, "GET", "/metrics")[0] == 404
+
+
+def test_too_large_is_the_services_own_answer_and_reaches_no_disk(ingress):
+    url, trust, home = ingress
+    status, _, body = ask(
+        url, trust, "POST", "/api/mnist", aiohttp.BytesPayload(bytes(9 * 2**20), content_type="image/png")
+    )
+    assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
+    assert not [path for path in (home / "body").rglob("*") if path.is_file()]
+
+
+def test_one_client_gets_no_more_than_its_share(ingress):
+    url, trust, _ = ingress
+    answers = ask(url, trust, "GET", "/livez", times=400)
+    statuses = Counter(status for status, _, _ in answers)
+    assert set(statuses) == {200, 429}
+    assert statuses[200] >= 100
+    refusal = next(answer for answer in answers if answer[0] == 429)
+    assert json.loads(refusal[2])["error"]["code"] == "too_many_requests"
+    assert refusal[1]["retry-after"] == "1"
