@@ -9,8 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from train import mnist
-
 COUNT = 1000
 FORMATS = ("png", "rgb", "jpeg", "200")  # grey PNG, RGB PNG, grey JPEG: 28x28; grey PNG 200x200, dark on white
 CAMERA = (3000, 4000)  # pixels; 12 megapixels
@@ -18,6 +16,8 @@ CAMERA = (3000, 4000)  # pixels; 12 megapixels
 
 def write(folder: Path) -> dict[str, Path]:
     """A file of COUNT pictures for each of FORMATS. Raises train.mnist.DataError where MNIST cannot be had."""
+    from train import mnist  # brings torch: too much for the open-loop generator, which only reads
+
     mnist.download()
     digits = mnist.load()[2].pictures[:COUNT].numpy()
     files = {}

@@ -22,6 +22,8 @@ UNJUDGED = "unjudged"  # a prediction nobody asked the details of, in a batch th
 PREDICTIONS = "mnist_predictions_total", ("class_name", "verdict")
 WARNINGS = "mnist_warnings_total", ("warning",)
 REFUSALS = "mnist_refused_pictures_total", ("code",)
+BATCHES: tuple[str, tuple[str, ...]] = "mnist_direct_batches_total", ()
+ROWS: tuple[str, tuple[str, ...]] = "mnist_direct_rows_total", ()  # over the batches: how full TorchServe makes them
 
 
 class Drift:
@@ -37,7 +39,7 @@ class Drift:
         self._sampled = 0.0
         self._counters = {
             name: CachingMetric(name, "count", [*labels, "model_version"], MetricTypes.COUNTER)
-            for name, labels in (PREDICTIONS, WARNINGS, REFUSALS)
+            for name, labels in (PREDICTIONS, WARNINGS, REFUSALS, BATCHES, ROWS)
         }
 
     def count(self, batch: Batch, verdicts: Iterable[str]) -> None:
@@ -50,6 +52,11 @@ class Drift:
                 told = _of(outcome, row.mark, classes, verdicts)
                 if not flag & trip.UNCOUNTED:
                     self._counts.update(told)
+        if direct := sum(
+            len(row.flags) for row in batch.rows if row.mark is None
+        ):  # of clients that do without the proxy
+            self._counts[BATCHES] += 1
+            self._counts[ROWS] += direct
         if monotonic() - self._told >= PERIOD:
             self._tell()
 

@@ -48,6 +48,8 @@ def test_predictions_are_counted_by_class_verdict_and_version(told):
         ("mnist_predictions_total", "class_name:seven,verdict:digit,model_version:1.0"): 2,
         ("mnist_predictions_total", "class_name:seven,verdict:uncertain,model_version:1.0"): 1,
         ("mnist_predictions_total", "class_name:two,verdict:digit,model_version:1.0"): 1,
+        ("mnist_direct_batches_total", "model_version:1.0"): 1,
+        ("mnist_direct_rows_total", "model_version:1.0"): 1,
     }
 
 

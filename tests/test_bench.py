@@ -1,0 +1,84 @@
+"""The benchmark measures what it says: its quick form against the real service."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from bench import closed_loop, report, servers
+from bench.pictures import read
+from tests.e2e.test_serving import SAMPLES
+from train.pack import ROOT
+
+WRK = """
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     8.39ms    1.61ms  21.38ms   75.56%
+  Latency Distribution
+     50%  812.00us
+     75%    9.18ms
+     90%   10.31ms
+     99%    1.25s
+  Socket errors: connect 1, read 2, write 0, timeout 4
+  Non-2xx or 3xx responses: 30
+Requests/sec:   7584.90
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    file = tmp_path / "pictures.bin"
+    file.write_bytes(b"".join(struct.pack("!I", len(sample)) + sample for sample in SAMPLES))
+    return file
+
+
+def test_pictures_come_back_from_their_file(pictures):
+    assert read(pictures) == SAMPLES
+
+
+def test_what_wrk_prints_is_understood():
+    assert closed_loop.parse(WRK) == closed_loop.Run(rate=7584.9, p50=0.812, p99=1250.0, failed=37)
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is missing: apt-get install wrk")
+@pytest.mark.parametrize("which", [0, 1], ids=["service", "torchserve"])
+def test_closed_loop_of_the_service_and_of_torchserve_alone(service, pictures, which):
+    run = closed_loop.run(servers.ours(service)[which], 4, 1, pictures)
+    assert run.rate > 0
+    assert 0 < run.p50 <= run.p99
+    assert run.failed == 0
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is missing: apt-get install wrk")
+def test_failures_are_counted(service, tmp_path):
+    file = tmp_path / "broken.bin"
+    file.write_bytes(struct.pack("!I", 3) + b"bad")
+    run = closed_loop.run(servers.ours(service)[0], 2, 1, file)
+    assert run.failed > 0
+
+
+def open_loop(service, pictures, tmp_path, labels):
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    url = f"http://127.0.0.1:{service.port}/api/mnist"
+    command = [sys.executable, "-m", "bench.open_loop", url, "40", "1", str(pictures), str(tmp_path / "labels.json")]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def test_open_loop_judges_every_answer(service, pictures, tmp_path):
+    found = open_loop(service, pictures, tmp_path, [*range(9), 0])  # the nine counts as wrong
+    assert found["wrong"]["rate"] == 4
+    assert found.get("good", {"rate": 0})["rate"] + found.get("late", {"rate": 0})["rate"] == 36
+
+
+def test_memory_is_counted_by_program(service):
+    used = servers.memory(service)
+    parts = [used[name] for name in ("supervisor", "TorchServe", "workers", "proxy")]
+    assert sum(part["pss"] for part in parts) == pytest.approx(used["all"]["pss"], abs=1)
+    assert all(part["rss"] >= part["pss"] > 0 for part in parts)
+
+
+def test_ratios_are_medians_of_the_rounds_own():
+    rounds = [{"64": {"service": {"rate": a}, "mosec": {"rate": b}}} for a, b in ((10, 5), (40, 10), (9, 9))]
+    assert report.ratios(rounds, "64", "mosec") == 2
