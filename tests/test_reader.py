@@ -8,6 +8,7 @@ import pytest
 
 from decode import EmptyImage, ImageTooLarge, UndecodableImage
 from reader import Reading, read
+from train.mnist import download
 
 ROOT = Path(__file__).parent.parent
 RAW = ROOT / "data" / "MNIST" / "raw"
@@ -24,9 +25,8 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("part", ["train", "t10k"])
 def test_every_mnist_picture_passes_bit_for_bit(part):
+    download()
     file = RAW / f"{part}-images-idx3-ubyte"
-    if not file.exists():
-        pytest.skip("MNIST is not downloaded")
     mnist = np.fromfile(file, np.uint8)[16:].reshape(-1, 28, 28)
     for start in range(0, len(mnist), 5000):
         some = mnist[start : start + 5000]
