@@ -6,7 +6,7 @@
 #   docker run --read-only --tmpfs /run/mnist:uid=10001,mode=700 -p 3001:3001 mnist
 
 ARG PYTHON=3.11
-ARG BASE=docker.io/library/python:${PYTHON}-slim-bookworm
+ARG BASE=python:${PYTHON}-slim-bookworm
 
 FROM ${BASE} AS build
 # Which of PyTorch's own indices torch comes from: its builds are named after what they run on.
