@@ -92,7 +92,7 @@ def images(request: Request, body: bytes, most: int) -> list[bytes]:
     try:
         found = _parse(body, boundary, most)
     except (MultipartError, UnicodeError) as error:
-        raise errors.MalformedMultipart() from error
+        raise errors.MalformedMultipart() from error.with_traceback(None)  # its frames hold it, and the body
     if not found:
         raise errors.MissingImage()
     return found

@@ -1,10 +1,12 @@
 """Bodies as clients send them, well and badly formed: what is taken as pictures and which error the rest gets."""
 
 import asyncio
+import gc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multipart import PushMultipartParser
 
 from proxy import errors, upload
 from tests.rsgi import file, multipart, request_of
@@ -160,3 +162,20 @@ def test_a_body_that_ends_before_its_announced_length():
     request = request_of(b"x" * 3_000, {"Content-Length": str(upload.AT_ONCE + 1)})
     with pytest.raises(errors.MalformedMultipart):
         asyncio.run(upload.read(request, upload.AT_ONCE + 1, seconds=5, hold=keep))
+
+
+@pytest.mark.parametrize("parts", [1, upload.PARTS + 1])
+def test_a_malformed_body_is_gone_without_the_garbage_collector(parts):
+    """A parser and its error that held each other kept the body until some later collection: megabytes a request."""
+    part = b'--cut\r\nContent-Disposition: form-data; name="x"%s\r\n\r\n1\r\n'
+    body = part % (b"" if parts > 1 else b"\r\nX-Long: " + b"a" * 100_000) * parts + b"--cut--\r\n"
+    request = request_of(headers={"Content-Type": "multipart/form-data; boundary=cut"})
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(errors.MalformedMultipart) as raised:
+            upload.images(request, body, most=1)
+        del raised
+        assert not [each for each in gc.get_objects() if type(each) is PushMultipartParser]
+    finally:
+        gc.enable()

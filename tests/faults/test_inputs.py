@@ -96,3 +96,15 @@ def test_no_form_is_our_fault(own_stack, parts, edits, path):
     answer = exchange(own_stack.port, request(bytes(body), path=path))
     assert answer.status in PICTURES_FAULT, answer
     assert json.loads(answer.body)["success"] is (answer.status == 200)
+
+
+def test_no_bad_request_leaves_anything_behind(stack):
+    """A hundred of the worst hold no more of the proxy's memory than one does."""
+    worst = [case for case in inputs.every() if case.name in ("a header of 1 MB in a part", "9 MiB announced and sent")]
+    assert len(worst) == 2
+    for case in worst * 5:
+        exchange(stack.port, case.sent)
+    before = stack.proxy.memory_info().rss
+    for case in worst * 50:
+        exchange(stack.port, case.sent)
+    assert stack.proxy.memory_info().rss - before < 32 * inputs.MIB
