@@ -109,7 +109,7 @@ def test_bars_move_while_one_draws_and_few_questions_are_asked(page):
         page.wait_for_timeout(4)
     expect(page.locator("#bars li.best")).to_have_count(1)  # the pen is still down
     page.mouse.up()
-    assert 1 <= len(asked) < 50
+    assert 1 <= len(asked) < 100  # fewer than movements of the pen, however slow the machine
 
 
 def test_undo_redo_and_clear_by_button_and_key(page):
