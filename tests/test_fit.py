@@ -96,7 +96,7 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
         while not checkpoint.exists() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
         run.send_signal(signal.SIGINT)
-        stdout, stderr = run.communicate(timeout=60)
+        stdout, stderr = run.communicate(timeout=240)
     finally:
         run.kill()
         checkpoint.unlink(missing_ok=True)
