@@ -187,7 +187,8 @@ def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
         image.draft(None, (MAX_SIDE, MAX_SIDE))
         image.load()
         _check_size(*image.size, max_pixels)
-        return _reduced(_pixels(ImageOps.exif_transpose(image)))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _reduced(_pixels(image))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
