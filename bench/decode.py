@@ -1,27 +1,30 @@
 """`python -m bench.decode`: what decoding costs in each library and reading in the handler; fills docs/pictures.md.
 
-Times are of one thread, the best of ROUNDS means, since anything else on the machine only ever adds to them.
+Times are of one thread, the best of ROUNDS means, since anything else on the machine only ever adds to them. Memory is
+the peak of a process that reads one image, less what it held before (Linux only).
 """
 
 import io
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
-from reader import read
+from reader import Reading, read
 from train import tables
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "pictures.md"
 SAMPLE = Path(__file__).parent.parent / "samples" / "7.png"
 ROUNDS = 5
 TOGETHER = 64  # small images that are read in one call
+LARGE = 8000, 5000  # pixels: the largest that is read by default
 
 
 def main() -> int:
@@ -37,7 +40,10 @@ def main() -> int:
         seconds = _seconds(lambda d=data, n=count: read([d] * n)) / count
         reading.append([name, f"{len(data) / 1000:,.1f}", _shown(seconds)])
     tables.fill(DOCUMENT, "reading", tables.table(["image", "kB", "time"], reading))
-    print(DOCUMENT.read_text().split("<!-- reading -->")[1].split("<!-- /reading -->")[0])
+    peaks = [[name, f"{len(data) / 1000:,.0f}", f"{peak_memory(data):,.0f} MiB"] for name, data in large_images()]
+    tables.fill(DOCUMENT, "memory", tables.table(["image of 40 megapixels", "kB", "memory"], peaks))
+    for name in ("decoders", "reading", "memory"):
+        print(tables.read(DOCUMENT, name))
     return 0
 
 
@@ -60,15 +66,67 @@ def images() -> dict[str, bytes]:
         "28×28 RGBA PNG": _file(clear, "PNG"),  # noqa: RUF001
         "1000×1000 grey PNG": _file(page, "PNG"),  # noqa: RUF001
         "1000×1000 RGB PNG": _file(np.dstack([page] * 3), "PNG"),  # noqa: RUF001
+        "1000×1000 RGBA PNG": _file(np.dstack([page] * 3 + [np.full_like(page, 255)]), "PNG"),  # noqa: RUF001
         "1000×1000 RGB WebP": _file(np.dstack([page] * 3), "WEBP"),  # noqa: RUF001
         "4000×3000 JPEG": _file(photo, "JPEG", quality=85),  # noqa: RUF001
         "4000×3000 progressive JPEG": _file(photo, "JPEG", quality=85, progressive=True),  # noqa: RUF001
     }
 
 
+def large_images() -> Iterator[tuple[str, bytes]]:
+    """A digit on 40 megapixels in the formats and modes that take most memory; one at a time."""
+    small = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)
+    grey = Image.fromarray(255 - cv2.resize(small, LARGE))
+    rgb, cmyk, clear = grey.convert("RGB"), grey.convert("CMYK"), grey.convert("RGBA")
+    clear.putalpha(Image.eval(grey, lambda v: 255 - v))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    yield "grey PNG", _saved(grey, "PNG", compress_level=1)
+    yield "RGB PNG", _saved(rgb, "PNG", compress_level=1)
+    yield "RGBA PNG", _saved(clear, "PNG", compress_level=1)
+    yield "palette PNG with transparency", _saved(grey.convert("P"), "PNG", compress_level=1, transparency=0)
+    yield "RGB JPEG", _saved(rgb, "JPEG")
+    yield "progressive RGB JPEG", _saved(rgb, "JPEG", progressive=True, subsampling=0)
+    yield "progressive CMYK JPEG", _saved(cmyk, "JPEG", progressive=True)
+    yield "RGB WebP", _saved(rgb, "WEBP", method=0)
+    yield "RGBA WebP", _saved(clear, "WEBP", method=0)
+    yield "animated RGBA WebP", _saved(clear, "WEBP", method=0, save_all=True, append_images=[rgb])
+    yield "GIF", _saved(grey, "GIF")
+    yield "RGBA TIFF, deflated", _saved(clear, "TIFF", compression="tiff_adobe_deflate")
+    yield "CMYK TIFF, deflated", _saved(cmyk, "TIFF", compression="tiff_adobe_deflate")
+    yield "RGB TIFF, turned by EXIF", _saved(rgb, "TIFF", compression="tiff_adobe_deflate", exif=turned)
+
+
+def peak_memory(image: bytes) -> float:
+    """MiB that reading an image adds to the peak of a fresh process that has read a small one before."""
+    script = f"import sys; sys.path[:0] = {sys.path!r}; from bench.decode import print_peak; print_peak()"
+    done = subprocess.run([sys.executable, "-c", script], input=image, capture_output=True, check=True)
+    return int(done.stdout) / 1024
+
+
+def print_peak() -> None:
+    """KiB that reading the image on standard input adds to this process's peak; in a process of its own."""
+    image = sys.stdin.buffer.read()
+    read([SAMPLE.read_bytes(), _saved(Image.new("RGBA", (40, 40)), "TIFF")])  # loads what is loaded at first use
+    before = _kib("VmRSS")
+    _, (outcome,) = read([image])
+    if not isinstance(outcome, Reading):
+        raise outcome
+    print(_kib("VmHWM") - before)
+
+
+def _kib(field: str) -> int:
+    """Of /proc/self/status; getrusage would report the parent's peak, too."""
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0])
+
+
 def _file(pixels: np.ndarray, format: str, **options: object) -> bytes:
+    return _saved(Image.fromarray(pixels), format, **options)
+
+
+def _saved(image: Image.Image, format: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 

@@ -1,7 +1,7 @@
 """Bytes as uploaded -> pixels: uint8 [h, w] grey, [h, w, 3] RGB or [h, w, 4] RGBA, side at most about MAX_SIDE.
 
-format from the first bytes -> size from the header, against the limit -> OpenCV for plain PNG and JPEG, Pillow for the
-rest -> turned as EXIF says, reduced while large. Whatever a library raises becomes a PictureError:
+format from the first bytes -> size from the header, against the limit -> OpenCV for most PNG, JPEG and WebP, Pillow for
+the rest -> reduced while large, turned as EXIF says. Whatever a library raises becomes a PictureError:
 
     PictureError            .status  .code  .message
     ├── EmptyImage          400 empty_image
@@ -11,14 +11,18 @@ rest -> turned as EXIF says, reduced while large. Whatever a library raises beco
 
 import os
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from struct import unpack_from
 from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
+
+from header import jpeg_header, webp_size
+from reduction import reduced_in_parts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 40_000_000  # default limit, of the header's width times height
@@ -100,19 +104,22 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 def _png(data: bytes, max_pixels: int) -> Decoded:
     if data[12:16] != b"IHDR":
         raise _undecodable()
-    width, height, depth, colour = unpack_from("!IIBB", data, 16)
+    width, height, depth, kind = unpack_from("!IIBB", data, 16)
     _check_size(width, height, max_pixels)
     if b"IEND\xaeB`\x82" not in data[-4096:]:
         raise _undecodable("truncated")
     head = data[33 : data.find(b"IDAT", 33)]
-    plain = depth == 8 and colour in (0, 2) and not (b"tRNS" in head or b"acTL" in head or b"eXIf" in data)
-    if not plain:
+    if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in head or b"acTL" in head:
         return Decoded(_with_pillow(data, max_pixels), lossy=False)
-    return Decoded(_with_opencv(data, cv2.IMREAD_GRAYSCALE if colour == 0 else cv2.IMREAD_COLOR_RGB), lossy=False)
+    return Decoded(_with_opencv(data, _PNG_FLAGS[kind]), lossy=False)
+
+
+# By PNG's type of colour: grey, RGB, RGBA.
+_PNG_FLAGS = {0: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_COLOR_RGB, 6: cv2.IMREAD_UNCHANGED}
 
 
 def _jpeg(data: bytes, max_pixels: int) -> Decoded:
-    width, height, components = _jpeg_header(data)
+    width, height, components = jpeg_header(data)
     _check_size(width, height, max_pixels)
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise _undecodable("a JPEG of too many scans")
@@ -135,48 +142,34 @@ _JPEG_FLAGS = {
 }
 
 
-def _jpeg_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height and components as the frame header (SOF) says."""
-    at = 2
-    while True:
-        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
-            at += 1
-        marker, length = unpack_from("!HH", data, at)
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            height, width, components = unpack_from("!HHB", data, at + 5)
-            return width, height, components
-        if marker < 0xFFC0 or marker == 0xFFDA:
-            raise _undecodable()
-        at += 2 + length
-
-
 def _other(data: bytes, max_pixels: int) -> Decoded:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         raise UndecodableImage("HEIC and AVIF pictures are not read: save it as JPEG or PNG and send that.")
-    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    if webp:  # Pillow takes memory for the whole canvas on opening
-        _check_size(*_webp_size(data), max_pixels)
-    return Decoded(_with_pillow(data, max_pixels), lossy=webp)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        _check_size(*webp_size(data), max_pixels)
+        return Decoded(_with_opencv(data, cv2.IMREAD_UNCHANGED), lossy=True)
+    return Decoded(_with_pillow(data, max_pixels), lossy=False)
 
 
 def _with_opencv(data: bytes, flag: int) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    if pixels is None:
+    file = np.frombuffer(data, np.uint8)
+    found, orientation = _unchanged(file) if flag == cv2.IMREAD_UNCHANGED else (cv2.imdecode(file, flag), 1)
+    if found is None:
         raise _undecodable()
-    if max(pixels.shape) > MAX_SIDE:
-        return _reduced(pixels)
-    return pixels
+    height, width = found.shape[:2]
+    pixels = reduced_in_parts(lambda left, top, right, bottom: found[top:bottom, left:right], width, height, MAX_SIDE)
+    return _upright(pixels, orientation)
+
+
+def _unchanged(file: np.ndarray) -> tuple[np.ndarray | None, int]:
+    """Pixels with their alpha, and EXIF's orientation, which other flags than IMREAD_UNCHANGED apply themselves."""
+    pixels, kinds, metadata = cv2.imdecodeWithMetadata(file, flags=cv2.IMREAD_UNCHANGED)
+    tags = Image.Exif()
+    for kind, found in zip(kinds, metadata, strict=True):
+        if kind == cv2.IMAGE_METADATA_EXIF:
+            with suppress(Exception):  # mutated tags are no reason to refuse the picture
+                tags.load(found.tobytes())
+    return pixels, tags.get(ExifTags.Base.Orientation, 1)
 
 
 def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
@@ -186,32 +179,39 @@ def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
             _check_size(image.tag_v2.get(322, 1), image.tag_v2.get(323, 1), max_pixels)
         image.draft(None, (MAX_SIDE, MAX_SIDE))
         image.load()
-        _check_size(*image.size, max_pixels)
-        ImageOps.exif_transpose(image, in_place=True)
-        return _reduced(_pixels(image))
+        width, height = image.size
+        _check_size(width, height, max_pixels)
+        pixels = reduced_in_parts(lambda *box: _pixels(image.crop(box)), width, height, MAX_SIDE)
+        if pixels.dtype != np.uint8:
+            pixels = _stretched(pixels)
+        return _upright(pixels, image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return np.asarray(image.convert("L"))
-    if image.mode[0] in "IF":  # wide integers and floats have no fixed white: stretch what is there
-        wide = np.nan_to_num(_reduced(np.asarray(image)).astype(np.float64), posinf=0, neginf=0)
-        low, high = wide.min(), wide.max()
-        return ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-    clear = image.has_transparency_data
-    return np.asarray(image.convert("RGBA" if clear else "RGB"))
+    if image.mode[0] in "IF":
+        wide = np.asarray(image)
+        return wide.astype(np.float64) if wide.dtype == np.int32 else wide  # OpenCV reduces no int32
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _reduced(pixels: np.ndarray) -> np.ndarray:
-    """Box-filtered by the whole factor that brings the longest side near MAX_SIDE; an extreme strip keeps a pixel."""
-    height, width = pixels.shape[:2]
-    factor = max(height, width) // MAX_SIDE
-    if factor < 2:
+def _stretched(wide: np.ndarray) -> np.ndarray:
+    """Uint8 of wide integers or floats: they have no fixed white, so what is there becomes 0 to 255."""
+    wide = np.nan_to_num(wide.astype(np.float64), posinf=0, neginf=0)
+    low, high = wide.min(), wide.max()
+    return ((wide - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turned and mirrored as EXIF's orientation, 1 to 8, asks."""
+    if orientation not in range(2, 9):
         return pixels
-    if pixels.dtype == np.int32:
-        pixels = pixels.astype(np.float32)
-    size = (max(width // factor, 1), max(height // factor, 1))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    if orientation > 4:
+        pixels = pixels.swapaxes(0, 1)
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
