@@ -36,6 +36,12 @@ def test_sample_digits_are_digits(serve, samples):
     assert verdicts(serve, samples, uploads.enlarged(5)).count("digit") >= 8
 
 
+@pytest.mark.parametrize("side", [12, 16, 20, 24, 28])
+def test_sample_digits_are_digits_however_small(serve, samples, side):
+    small = [cv2.resize(sample, (side, side), interpolation=cv2.INTER_AREA) for sample in samples]
+    assert serve([uploads.png(255 - picture) for picture in small])[2].count("digit") >= 9
+
+
 def test_nothing_is_not_a_digit(serve):
     found = verdicts(serve, np.zeros((60, 28, 28), np.uint8), uploads.nothing)
     assert "digit" not in found
