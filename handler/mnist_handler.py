@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ts.torch_handler.base_handler import BaseHandler
 
 import forward
 import trip
@@ -25,8 +24,12 @@ from reader import Reading, read
 SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would keep its companions waiting
 
 
-class MnistHandler(BaseHandler):
-    """Reads pictures of digits; answers with the probability of each class."""
+class MnistHandler:
+    """Reads pictures of digits; answers with the probability of each class.
+
+    Not TorchServe's BaseHandler, which would import torch (sitecustomize.py) and of which nothing would be left: what it
+    does in `initialize` and `handle` is done otherwise here.
+    """
 
     def initialize(self, context: Any) -> None:
         """Load the forward pass that fits the device TorchServe assigned, and run it once."""
@@ -50,10 +53,7 @@ class MnistHandler(BaseHandler):
         self.initialized = True
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """The replies to a batch of rows, in order.
-
-        BaseHandler's own looks at the first row's headers and may answer all rows with an explanation.
-        """
+        """The replies to a batch of rows, in order; TorchServe's worker calls this."""
         self.context = context
         return self.postprocess(self.inference(self.preprocess(rows)))
 

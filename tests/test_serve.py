@@ -209,6 +209,11 @@ def test_workers_come_from_the_archive(service):
         assert not Path(worker.cwd()).is_relative_to(ROOT)
 
 
+def test_no_worker_loads_torch_to_answer_on_a_cpu(service):
+    for worker in service.workers() + service.workers("mnist_large"):
+        assert not [library.path for library in worker.memory_maps() if "libtorch" in library.path]
+
+
 def test_only_the_proxy_can_be_reached_from_outside(service):
     listening = {c.laddr for each in service.processes for c in each.net_connections() if c.status == "LISTEN"}
     assert set(service.ports.values()) <= {address.port for address in listening}
