@@ -19,6 +19,7 @@ from decode import max_pixels_from_environment
 from details import details
 from digit import SIDE
 from drift import UNJUDGED, Drift
+from quiet import quieten
 from reader import Reading, read
 
 SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would keep its companions waiting
@@ -50,6 +51,7 @@ class MnistHandler:
         gc.collect()
         gc.freeze()  # torch and all else that stays: looking through it again and again took a tenth of the time
         gc.set_threshold(50_000, 20, 20)
+        quieten()
         self.initialized = True
 
     def handle(self, rows: list[dict[str, Any]], context: Any) -> list[bytes]:
