@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
         access_log = AccessLog(settings.log_format)
         app = application(settings, torchserve, readiness, access_log)
         server = http_server(app, settings)
-        watching = [asyncio.create_task(watch()) for watch in (readiness.watch, torchserve.upstream.watch)]
+        watching = [asyncio.create_task(watch()) for watch in (app.watch, readiness.watch, torchserve.upstream.watch)]
         serving = asyncio.create_task(server.serve())
         collect_rarely()
         await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -72,7 +72,7 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: torchserve.upstream.port)
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
-    metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: app.open)
+    metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
     gates = [Keys(settings.api_keys)] if settings.api_keys else []
     app = App(routes, Cors(settings.cors_origins), gates, [metrics.observe, *access_log.observers])
     return app
@@ -118,7 +118,7 @@ async def _idle(app: App, seconds: float) -> None:
             while app.open:
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        log.warning("%d requests were still open when the time to drain was over", app.open)
+        log.warning("%d requests were still open when the time to drain was over", len(app.open))
 
 
 def main() -> int:

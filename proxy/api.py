@@ -1,8 +1,6 @@
 """POST /api/mnist: one picture in, its prediction or its error out."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from proxy import trip, upload
 from proxy.errors import ModelServerError, Overloaded, PictureError, ServiceError
@@ -24,24 +22,26 @@ class Api:
         self.held = 0
 
     async def __call__(self, request: Request) -> Response:
-        with self.admitted(request, self._settings.max_body_bytes) as limit:
-            body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
-            images = upload.images(request, body, most=1)
-            [result] = await self.predictor.predict(images, flag(request), request.uploads, request.traceparent)
-        return Response(200, prediction(result))
-
-    @contextmanager
-    def admitted(self, request: Request, most: int) -> Iterator[int]:
-        """For as long as the upload's bytes are held; gives how many they may be.
-
-        Raises:
-            NotReady, BodyTooLarge, UnsupportedMediaType
-        """
-        self._readiness.admit()
         try:
-            yield upload.announced(request, most)
+            images = await self.images(request, self._settings.max_body_bytes, most=1)
+            [result] = await self.predictor.predict(images, flag(request), request.uploads, request.traceparent)
         finally:
             self.held -= request.size
+        return Response(200, prediction(result))
+
+    async def images(self, request: Request, size: int, most: int) -> list[bytes]:
+        """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
+
+        Raises:
+            NotReady, Overloaded: before anything was read.
+            BadUpload
+        """
+        self._readiness.admit()
+        if self.predictor.shared.full:
+            raise Overloaded()
+        limit = upload.announced(request, size)
+        body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
+        return upload.images(request, body, most)
 
     def hold(self, request: Request, size: int) -> None:
         """Keep `size` more bytes of the upload; raises Overloaded where others' leave no room for them."""

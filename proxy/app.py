@@ -7,6 +7,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
+from time import monotonic
 from typing import Any
 
 from granian.rsgi import ProtocolClosed
@@ -22,6 +24,7 @@ Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint
 Gate = Callable[[Request], None]
 Observer = Callable[[Request, Response], None]
 
+PERIOD = 0.1  # seconds between looks at the open requests; a timer for each would be a tenth of the proxy's work
 PATIENCE = 0.5  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most of a refused body that is still taken off the wire
 
@@ -36,18 +39,16 @@ class App:
         observers: called with each request and its response once it is sent.
 
     Attributes:
-        open: requests being answered at this moment.
+        open: the requests being answered at this moment.
     """
 
     def __init__(self, routes: Routes, cors: Cors, gates: Sequence[Gate] = (), observers: Sequence[Observer] = ()):
         self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
-        self.open = 0
+        self.open: set[Request] = set()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         request = Request(scope, protocol)
-        loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
-        watch = loop.call_later(PATIENCE, _watch, protocol, asyncio.current_task(loop))
-        self.open += 1
+        self.open.add(request)
         try:
             response = await self._respond(request)
             headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request)]
@@ -55,8 +56,7 @@ class App:
         except asyncio.CancelledError:  # the client went away; nobody is left to answer
             response = Response(499, b"")
         finally:
-            self.open -= 1
-            watch.cancel()
+            self.open.discard(request)
         for observe in self._observers:
             observe(request, response)
         if request.unread and response.status not in (408, 499):
@@ -83,6 +83,19 @@ class App:
         request.code = failure.code
         return Response(failure.status, failure.body(request.id), (JSON, *failure.headers))
 
+    async def watch(self) -> None:
+        """For ever: end the open requests whose clients are too slow, and those whose clients have left."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            now = monotonic()
+            for request in self.open:
+                if now > request.due:
+                    request.late, request.due = True, inf
+                    request.task.cancel()
+                elif not request.watched and now > request.received + PATIENCE:
+                    request.watched = True
+                    _watch(request)
+
     def _other(self, request: Request, allowed: str) -> Response:
         if request.method == "OPTIONS":
             return self._cors.preflight(allowed)
@@ -98,12 +111,12 @@ async def _linger(request: Request) -> None:
                 dropped += len(piece)
 
 
-def _watch(protocol: Any, task: Any) -> None:
-    """Cancel `task` when its client leaves, so that its place in the queue is free again at once."""
+def _watch(request: Request) -> None:
+    """Cancel the request's task when its client leaves, so that its place in the queue is free again at once."""
 
     async def leave() -> None:
-        await protocol.client_disconnect()
-        task.cancel()
+        await request.protocol.client_disconnect()
+        request.task.cancel()
 
     watching = asyncio.ensure_future(leave())
-    task.add_done_callback(lambda _: watching.cancel())
+    request.task.add_done_callback(lambda _: watching.cancel())

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from proxy import upload
 from proxy.api import Api, flag, prediction
 from proxy.errors import BodyTooLarge, Refusal, ServiceError
 from proxy.predictor import Result
@@ -19,11 +18,11 @@ class Batch:
         self._too_large = BodyTooLarge(settings.max_body_bytes)
 
     async def __call__(self, request: Request) -> Response:
-        settings = self._settings
-        with self._api.admitted(request, settings.max_batch_bytes) as limit:
-            body = await upload.read(request, limit, settings.body_seconds, self._api.hold)
-            images = upload.images(request, body, settings.max_batch_images)
+        try:
+            images = await self._api.images(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
             results = await self._predict(images, request)
+        finally:
+            self._api.held -= request.size
         if isinstance(results[0], Refusal) and all(isinstance(result, Refusal) for result in results):
             raise results[0]
         bodies = [_body(result, request.id) for result in results]

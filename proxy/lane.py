@@ -9,12 +9,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import chain
 from time import monotonic
 
-from proxy.errors import InternalError, ModelServerError, Overloaded, ServiceError
+from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, Overloaded, ServiceError
 from proxy.trip import Reply
 
 log = logging.getLogger(__name__)
+PERIOD = 0.05  # seconds between looks at the deadlines; a timer for each would be a tenth of the proxy's work
 Carry = Callable[[Sequence[bytes], Sequence[int], str], Awaitable[list[Reply]]]
 
 
@@ -49,8 +52,10 @@ class Lane:
     def __init__(self, carry: Carry, trips: int, pictures: int, size: int, queue: int, patience: float) -> None:
         self._carry, self._trips, self._pictures, self._size, self._most = carry, trips, pictures, size, queue
         self._patience = patience
+        self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
         self._queue: deque[Upload] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], list[Upload]] = {}
+        self._departing = self._watching = False
         self.waiting = 0
         self.on_trip: Callable[[int, float], None] = lambda pictures, seconds: None
 
@@ -59,34 +64,66 @@ class Lane:
         """Trips under way."""
         return len(self._under_way)
 
+    @property
+    def full(self) -> bool:
+        """Whether the queue takes no further upload."""
+        return self.waiting >= self._most
+
     async def forward(self, upload: Upload) -> list[Reply]:
         """The replies to the upload's images, in order.
 
         Raises:
             Overloaded: the queue is full.
+            DeadlineExceeded: the upload's deadline has passed.
             ServiceError: what became of the trip this upload was on.
         """
         if self.waiting and self.waiting + len(upload.images) > self._most:
             raise Overloaded()
-        upload.replies = asyncio.get_running_loop().create_future()
+        upload.replies = self._loop.create_future()
         upload.joined, upload.left = monotonic(), 0.0
         self._queue.append(upload)
         self.waiting += len(upload.images)
-        self._depart()
+        if not self._departing:  # with all that arrived at the same moment
+            self._departing = True
+            self._loop.call_soon(self._depart)
         try:
             return await upload.replies
-        except asyncio.CancelledError:  # the client went away or the deadline passed
-            if not upload.left:
-                self._queue.remove(upload)
-                self.waiting -= len(upload.images)
+        except asyncio.CancelledError:  # the client went away
+            self._leave(upload)
             raise
 
-    def _depart(self, landed: "asyncio.Task[None] | None" = None) -> None:
-        self._under_way.discard(landed)
+    def _leave(self, upload: Upload) -> None:
+        """Free the upload's place where it still waits."""
+        with suppress(ValueError):  # on its trip, or gone already
+            self._queue.remove(upload)
+            self.waiting -= len(upload.images)
+
+    def _depart(self) -> None:
+        self._departing = False
         while self._queue and len(self._under_way) < self._trips:
-            task = asyncio.create_task(self._travel(self._board()))
-            self._under_way.add(task)
-            task.add_done_callback(self._depart)
+            aboard = self._board()
+            task = self._loop.create_task(self._travel(aboard))
+            self._under_way[task] = aboard
+            task.add_done_callback(self._landed)
+        if not self._watching and self._under_way:
+            self._watching = True
+            self._loop.call_later(PERIOD, self._watch)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._depart()
+
+    def _watch(self) -> None:
+        """Answer those whose deadline has passed; again while anybody is here."""
+        now = monotonic()
+        for upload in [*self._queue, *chain.from_iterable(self._under_way.values())]:
+            if now > upload.deadline and not upload.replies.done():
+                self._leave(upload)
+                upload.replies.set_exception(DeadlineExceeded())
+        if self._under_way:
+            self._loop.call_later(PERIOD, self._watch)
+        else:
+            self._watching = False
 
     def _board(self) -> list[Upload]:
         """Take from the queue what fits into one trip: at least one upload."""

@@ -15,7 +15,6 @@ from typing import Any
 from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
 from proxy.lane import Lane, Upload
 from proxy.settings import Settings
-from proxy.timeout import within
 from proxy.torchserve import TorchServe
 from proxy.trip import TRAVEL_ALONE, Reply
 
@@ -25,6 +24,7 @@ PAUSES = (0.2, 0.4)  # seconds before the second and the third attempt of a pict
 PATIENCE = 3.0
 
 Result = Reply | ServiceError
+_AGAIN = Reply(TRAVEL_ALONE, b"")  # stands for the reply of a picture whose shared trip failed
 
 
 class Predictor:
@@ -68,23 +68,18 @@ class Predictor:
         if len(images[0]) > self._settings.large_bytes:
             return [await self._by_itself(upload(images), turn)]
         try:
-            with within(self._settings.deadline_seconds):
-                replies = await self._together(upload(images))
-        except TimeoutError:
-            return [DeadlineExceeded()] * len(images)
+            replies = await self.shared.forward(upload(images))
+        except DeadlineExceeded as error:
+            return [error] * len(images)
+        except ModelServerError:
+            replies = [_AGAIN] * len(images)
         except ServiceError as error:
             return [error] * len(images)
-        lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply is None]
-        rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)) if lone else ())
-        return [reply or next(rest) for reply in replies]
-
-    async def _together(self, upload: Upload) -> list[Reply | None]:
-        """Replies from a shared trip; None where the picture must travel alone."""
-        try:
-            replies = await self.shared.forward(upload)
-        except ModelServerError:
-            return [None] * len(upload.images)
-        return [None if reply.status == TRAVEL_ALONE else reply for reply in replies]
+        lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply.status == TRAVEL_ALONE]
+        if not lone:
+            return replies
+        rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
+        return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
 
     async def _by_itself(self, upload: Upload, turn: AbstractAsyncContextManager[Any]) -> Result:
         try:

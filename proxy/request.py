@@ -1,11 +1,12 @@
 """One request and one response, as the endpoints see them."""
 
+import asyncio
 import random
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.lane import Upload
 
@@ -22,7 +23,10 @@ class Request:
 
     Attributes:
         scope, protocol: the RSGI request (method, path, headers; the body).
+        task: answers it; cancelled when the client is too slow or has left.
         received: monotonic seconds.
+        due: monotonic seconds at which `late` is set and the task cancelled; infinity when nothing is due.
+        watched: whether somebody looks out for the client's leaving.
         size: bytes of the body that are held.
         unread: whether some of the body may still be under way.
         uploads: what travelled to TorchServe for it.
@@ -31,8 +35,8 @@ class Request:
     """
 
     __slots__ = (
-        "_pieces", "code", "headers", "id", "method", "path", "protocol", "received", "scope", "size", "traceparent",
-        "unread", "uploads",
+        "_pieces", "code", "due", "headers", "id", "late", "method", "path", "protocol", "received", "scope", "size",
+        "task", "traceparent", "unread", "uploads", "watched",
     )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any) -> None:
@@ -44,7 +48,9 @@ class Request:
         self.id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
+        self.task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self.received = monotonic()
+        self.due, self.late, self.watched = inf, False, False
         self.size = 0
         self.unread = "content-length" in self.headers or "transfer-encoding" in self.headers
         self._pieces: AsyncIterator[bytes] | None = None
@@ -66,8 +72,7 @@ class Request:
         return bool(query) and f"{flag}=1" in query.split("&")
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     status: int
     body: bytes
     headers: Headers = (JSON,)

@@ -3,15 +3,16 @@
 What can be refused unread is refused unread, and nothing over a limit is ever kept.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
+from math import inf
 
 from granian.rsgi import ProtocolClosed
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from proxy import errors
 from proxy.request import Request
-from proxy.timeout import within
 
 Hold = Callable[[Request, int], None]
 
@@ -50,18 +51,20 @@ async def read(request: Request, limit: int, seconds: float, hold: Hold) -> byte
         ClientTooSlow: it did not arrive within `seconds`.
         MalformedMultipart: it ended early.
     """
+    request.due = request.received + seconds
     try:
-        with within(seconds):
-            if limit <= AT_ONCE and "content-length" in request.headers:  # more than announced the server cuts off
-                hold(request, limit)
-                body: bytes = await request.protocol()
-            else:
-                body = await _in_pieces(request, limit, hold)
-    except TimeoutError:
-        raise errors.ClientTooSlow() from None
+        if limit <= AT_ONCE and "content-length" in request.headers:  # more than announced the server cuts off
+            hold(request, limit)
+            body: bytes = await request.protocol()
+        else:
+            body = await _in_pieces(request, limit, hold)
+    except asyncio.CancelledError:
+        if request.late:
+            raise errors.ClientTooSlow() from None
+        raise
     except ProtocolClosed:
         raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from None
-    request.unread = False
+    request.due, request.unread = inf, False
     return body
 
 
