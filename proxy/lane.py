@@ -102,16 +102,10 @@ class Lane:
         self._departing = False
         while self._queue and len(self._under_way) < self._trips:
             aboard = self._board()
-            task = self._loop.create_task(self._travel(aboard))
-            self._under_way[task] = aboard
-            task.add_done_callback(self._landed)
+            self._under_way[self._loop.create_task(self._travel(aboard))] = aboard
         if not self._watching and self._under_way:
             self._watching = True
             self._loop.call_later(PERIOD, self._watch)
-
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._depart()
 
     def _watch(self) -> None:
         """Answer those whose deadline has passed; again while anybody is here."""
@@ -156,6 +150,8 @@ class Lane:
         except Exception:
             log.exception("a trip of %d pictures failed on our side", len(images))
             failure = InternalError()
+        del self._under_way[asyncio.current_task()]  # type: ignore[arg-type]
+        self._depart()  # the next trip first: what the replies set off keeps the loop busy for milliseconds
         self._hand_over(uploads, replies, failure)
 
     def _hand_over(self, uploads: list[Upload], replies: list[Reply], failure: ServiceError | None) -> None:
