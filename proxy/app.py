@@ -45,9 +45,11 @@ class App:
     def __init__(self, routes: Routes, cors: Cors, gates: Sequence[Gate] = (), observers: Sequence[Observer] = ()):
         self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
         self.open: set[Request] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        request = Request(scope, protocol)
+        self._loop = self._loop or asyncio.get_running_loop()  # asked once: a system call before Python 3.12
+        request = Request(scope, protocol, asyncio.current_task(self._loop))
         self.open.add(request)
         try:
             response = await self._respond(request)

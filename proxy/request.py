@@ -1,6 +1,5 @@
 """One request and one response, as the endpoints see them."""
 
-import asyncio
 import random
 import re
 from collections.abc import AsyncIterator
@@ -39,7 +38,7 @@ class Request:
         "task", "traceparent", "unread", "uploads", "watched",
     )  # fmt: skip
 
-    def __init__(self, scope: Any, protocol: Any) -> None:
+    def __init__(self, scope: Any, protocol: Any, task: Any = None) -> None:
         self.scope, self.protocol = scope, protocol
         self.method: str = scope.method
         self.path: str = scope.path
@@ -48,7 +47,7 @@ class Request:
         self.id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
-        self.task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+        self.task = task
         self.received = monotonic()
         self.due, self.late, self.watched = inf, False, False
         self.size = 0
