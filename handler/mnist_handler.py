@@ -28,8 +28,8 @@ SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would k
 class MnistHandler:
     """Reads pictures of digits; answers with the probability of each class.
 
-    Not TorchServe's BaseHandler, which would import torch (sitecustomize.py) and of which nothing would be left: what it
-    does in `initialize` and `handle` is done otherwise here.
+    It is no BaseHandler of TorchServe's, which would import torch (sitecustomize.py), and whose `initialize` and
+    `handle` would be replaced all the same.
     """
 
     def initialize(self, context: Any) -> None:

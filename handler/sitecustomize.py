@@ -1,7 +1,7 @@
 """Python runs this file as each worker starts, the archive's folder being on its path: torch is loaded on first use.
 
-TorchServe's worker imports torch for the sake of one isinstance, which a reply of bytes never reaches. Where the net runs
-on ONNX Runtime that would be 190 MB and 1.6 s a worker for nothing.
+TorchServe's worker imports torch for the sake of one isinstance, which a reply of bytes never reaches. Where the net
+runs on ONNX Runtime that would be 190 MB and 1.6 s a worker for nothing.
 """
 
 import importlib.util

@@ -1,8 +1,9 @@
 """A lane: a bounded queue of uploads in front of a few trips under way.
 
-An upload that finds a free trip leaves at once; those that find none wait together and share the next one. So a lone
-upload never waits for company, and the busier the service, the fuller its trips: measured at 2-3 times the throughput
-of one request an upload (docs/performance.md).
+An upload that finds no trip under way leaves at once. While some are, the next one leaves with its fair share of the
+pictures: were it to leave with the first that comes, most trips would be nearly empty, and each costs TorchServe and
+its worker a millisecond. So a lone upload never waits for company, and the busier the service, the fuller its trips
+(docs/performance.md).
 """
 
 import asyncio
@@ -56,7 +57,7 @@ class Lane:
         self._queue: deque[Upload] = deque()
         self._under_way: dict[asyncio.Task[None], list[Upload]] = {}
         self._departing = self._watching = False
-        self.waiting = 0
+        self.waiting = self._aboard = 0
         self.on_trip: Callable[[int, float], None] = lambda pictures, seconds: None
 
     @property
@@ -100,12 +101,16 @@ class Lane:
 
     def _depart(self) -> None:
         self._departing = False
-        while self._queue and len(self._under_way) < self._trips:
+        while self._queue and len(self._under_way) < self._trips and self._worth_a_trip():
             aboard = self._board()
             self._under_way[self._loop.create_task(self._travel(aboard))] = aboard
         if not self._watching and self._under_way:
             self._watching = True
             self._loop.call_later(PERIOD, self._watch)
+
+    def _worth_a_trip(self) -> bool:
+        """Whether those who wait fill a trip, or are their share of all pictures here."""
+        return self.waiting >= self._pictures or self.waiting * (self._trips - 1) >= self._aboard
 
     def _watch(self) -> None:
         """Answer those whose deadline has passed; again while anybody is here."""
@@ -130,6 +135,7 @@ class Lane:
                 break
             aboard.append(self._queue.popleft())
             self.waiting -= len(upload.images)
+            self._aboard += len(upload.images)
             upload.left = monotonic()
         return aboard
 
@@ -141,9 +147,10 @@ class Lane:
         replies: list[Reply] = []
         failure: ServiceError | None = None
         try:
-            async with asyncio.timeout_at(min(end, uploads[0].left + self._patience)):
+            # by then _watch has answered those whose deadline has passed
+            async with asyncio.timeout_at(min(end + 2 * PERIOD, uploads[0].left + self._patience)):
                 replies = await self._carry(images, flags, traceparent)
-        except TimeoutError:  # whose deadline has passed is gone; the others may try again
+        except TimeoutError:
             failure = ModelServerError()
         except ServiceError as error:
             failure = error.with_traceback(None)  # this frame holds it, and the images: until the next gc
@@ -151,6 +158,7 @@ class Lane:
             log.exception("a trip of %d pictures failed on our side", len(images))
             failure = InternalError()
         del self._under_way[asyncio.current_task()]  # type: ignore[arg-type]
+        self._aboard -= len(images)
         self._depart()  # the next trip first: what the replies set off keeps the loop busy for milliseconds
         self._hand_over(uploads, replies, failure)
 

@@ -77,7 +77,7 @@ class Predictor:
             return [error] * len(images)
         lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply.status == TRAVEL_ALONE]
         if not lone:
-            return replies
+            return [*replies]
         rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
         return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
 

@@ -46,7 +46,7 @@ class Settings:
     coalesce: bool = setting(True, "uploads that wait share a trip to TorchServe; 0: one upload, one request")
     trip_pictures: int = setting(64, "most pictures in one trip", most=4096)
     trip_bytes: int = setting(MIB, "most bytes in one trip", 1024, 64 * MIB)
-    trips: int = setting(4, "most trips under way at one time")
+    trips: int = setting(3, "most trips under way at one time")
     large_bytes: int = setting(64 * 1024, "a picture of more bytes travels alone", 1024, 64 * MIB)
     large_trips: int = setting(1, "most trips of large pictures at one time")
     queue_pictures: int = setting(1024, "most pictures waiting; beyond it 503", most=MIB)

@@ -135,13 +135,17 @@ def test_a_client_that_leaves_ends_its_request_at_once():
 
         app = App({"/slow": {"GET": slow}}, Cors(("*",)))
         protocol = Protocol()
-        task = asyncio.create_task(app.__rsgi__(scope_of("GET", "/slow"), protocol))
+        task, watching = (
+            asyncio.create_task(app.__rsgi__(scope_of("GET", "/slow"), protocol)),
+            asyncio.create_task(app.watch()),
+        )
         await asyncio.sleep(0.1)
-        assert app.open == 1
+        assert len(app.open) == 1
         protocol.left.set()
         await asyncio.wait_for(ended.wait(), 1)
         await task
-        assert app.open == 0
+        assert not app.open
+        watching.cancel()
 
     asyncio.run(scenario())
 

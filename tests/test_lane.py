@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from proxy.errors import InternalError, ModelServerError, Overloaded
+from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, Overloaded
 from proxy.lane import Lane, Upload
 from proxy.trip import Reply
 
@@ -33,9 +33,12 @@ def lane_on(road, **sizes):
 
 
 async def started(lane, *uploads):
-    tasks = [asyncio.create_task(lane.forward(u)) for u in uploads]
+    """Their tasks: the first upload has joined, then all others at one moment."""
+    first = asyncio.create_task(lane.forward(uploads[0]))
     await asyncio.sleep(0.01)
-    return tasks
+    others = [asyncio.create_task(lane.forward(u)) for u in uploads[1:]]
+    await asyncio.sleep(0.01)
+    return [first, *others]
 
 
 def test_a_lone_upload_leaves_at_once_and_those_that_wait_leave_together():
@@ -50,6 +53,62 @@ def test_a_lone_upload_leaves_at_once_and_those_that_wait_leave_together():
         assert road.trips == [[b"a"], [b"b", b"c", b"d"]]
         assert [[r.body for r in each] for each in replies] == [[b"seen a"], [b"seen b"], [b"seen c", b"seen d"]]
         assert (lane.waiting, lane.under_way) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_those_that_come_at_one_moment_leave_together():
+    async def scenario():
+        road = Road()
+        road.open.set()
+        lane = lane_on(road)
+        await asyncio.gather(*(lane.forward(upload(b"%d" % i)) for i in range(3)))
+        assert road.trips == [[b"0", b"1", b"2"]]
+
+    asyncio.run(scenario())
+
+
+def test_a_further_trip_leaves_with_its_share_of_the_pictures():
+    async def scenario():
+        road = Road()
+        lane = lane_on(road, trips=3)
+        alone = await started(lane, upload(b"a"))
+        group = await started(lane, upload(*[b"x"] * 9))
+        few = [asyncio.create_task(lane.forward(upload(b"%d" % i))) for i in range(5)]
+        await asyncio.sleep(0.01)
+        assert road.trips == [[b"a"], [b"x"] * 9, [b"0", b"1", b"2", b"3", b"4"]]  # five: half of the ten under way
+        road.open.set()
+        await asyncio.gather(*alone, *group, *few)
+
+    asyncio.run(scenario())
+
+
+def test_fewer_than_their_share_wait_for_the_next_landing():
+    async def scenario():
+        road = Road()
+        lane = lane_on(road, trips=2)
+        under_way = await started(lane, upload(*[b"x"] * 10))
+        few = await started(lane, upload(b"a"), upload(b"b"))
+        assert (len(road.trips), lane.waiting) == (1, 2)
+        road.open.set()
+        await asyncio.gather(*under_way, *few)
+        assert road.trips[1] == [b"a", b"b"]
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_passes_in_the_queue_and_on_the_trip():
+    async def scenario():
+        road = Road()
+        lane = lane_on(road)
+        late, waits, patient = await started(lane, upload(b"a", seconds=0.1), upload(b"b", seconds=0.1), upload(b"c"))
+        for task in (late, waits):
+            with pytest.raises(DeadlineExceeded):
+                await task
+        road.open.set()
+        assert (await patient)[0].body == b"seen c"
+        assert [b"b"] not in road.trips
+        assert lane.waiting == 0
 
     asyncio.run(scenario())
 

@@ -88,7 +88,9 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
 
         lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
         metrics.lane("shared", lane)
-        flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(4)]
+        flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12)))]
+        await asyncio.sleep(0.01)
+        flights += [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(3)]
         await asyncio.sleep(0.01)
         during = {family.name: family.samples for family in metrics.registry.collect()}
         gate.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 from multipart import PushMultipartParser
 
 from proxy import errors, upload
-from tests.rsgi import file, multipart, request_of
+from proxy.app import App
+from proxy.cors import Cors
+from proxy.request import Response
+from tests.rsgi import Protocol, file, multipart, request_of, scope_of
 
 
 def images_in(headers, body, most=1):
@@ -136,9 +140,19 @@ def test_an_endless_body_is_refused_while_it_streams():
 
 
 def test_a_body_that_does_not_arrive_in_time():
-    request = request_of(b"x" * 3_000, {"Content-Type": "image/png"}, pause=0.2)
-    with pytest.raises(errors.ClientTooSlow):
-        asyncio.run(upload.read(request, limit=5_000, seconds=0.1, hold=keep))
+    async def endpoint(request):
+        return Response(200, await upload.read(request, limit=5_000, seconds=0.1, hold=keep))
+
+    async def scenario():
+        app = App({"/": {"POST": endpoint}}, Cors(("*",)))
+        watching = asyncio.create_task(app.watch())
+        protocol = Protocol([b"x" * 1_000] * 3, pause=0.3)
+        await app.__rsgi__(scope_of(path="/", headers={"Content-Type": "image/png"}), protocol)
+        watching.cancel()
+        return protocol
+
+    protocol = asyncio.run(scenario())
+    assert (protocol.status, json.loads(protocol.body)["error"]["code"]) == (408, "client_too_slow")
 
 
 @pytest.mark.parametrize(("headers", "limit"), [({}, 5_000), ({"Content-Length": "2500"}, 2_500)])

@@ -74,7 +74,7 @@ PROTECTIONS = (
     ),
     Protection(
         "slow bodies", "proxy/upload.py",
-        "with within(seconds):", "with within(3600):",
+        "request.received + seconds", "request.received + 3600",
         "tests/faults/test_clients.py -k 'slow_bodies and 1000'",
     ),
     Protection(
