@@ -21,7 +21,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from header import jpeg_header, webp_size
+from header import jpeg_header, png_chunks, webp_size
 from reduction import reduced_in_parts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -102,14 +102,12 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _png(data: bytes, max_pixels: int) -> Decoded:
-    if data[12:16] != b"IHDR":
-        raise _undecodable()
     width, height, depth, kind = unpack_from("!IIBB", data, 16)
     _check_size(width, height, max_pixels)
-    if b"IEND\xaeB`\x82" not in data[-4096:]:
+    chunks = png_chunks(data)  # OpenCV would take memory for a chunk of whatever length it claims
+    if chunks[0] != b"IHDR" or chunks[-1] != b"IEND":
         raise _undecodable("truncated")
-    head = data[33 : data.find(b"IDAT", 33)]
-    if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in head or b"acTL" in head:
+    if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in chunks or b"acTL" in chunks:
         return Decoded(_with_pillow(data, max_pixels), lossy=False)
     return Decoded(_with_opencv(data, _PNG_FLAGS[kind]), lossy=False)
 

@@ -1,9 +1,17 @@
-"""Sizes as the headers of files say, read without decoding anything.
-
-Nonsense raises ValueError, IndexError or struct.error.
-"""
+"""What headers of files say, read without decoding anything. Nonsense raises ValueError, IndexError or struct.error."""
 
 from struct import unpack_from
+
+
+def png_chunks(data: bytes) -> list[bytes]:
+    """Types of a PNG's chunks that are there as a whole, up to IEND."""
+    kinds, at = [b""], 8
+    while at + 12 <= len(data) and kinds[-1] != b"IEND":
+        length, kind = unpack_from("!I4s", data, at)
+        at += 12 + length
+        if at <= len(data):
+            kinds.append(kind)
+    return kinds[1:]
 
 
 def jpeg_header(data: bytes) -> tuple[int, int, int]:

@@ -204,6 +204,14 @@ def test_a_png_whose_checksum_is_wrong():
         decode(bytes(data))
 
 
+@pytest.mark.parametrize("kind", [b"IDAT", b"eXIf", b"IEND"])
+def test_a_png_whose_chunk_claims_gigabytes(kind):
+    data = file_of(drawing(), "PNG")
+    lying = data[:33] + struct.pack("!I", 2**31 - 1) + kind + data[41:]
+    with pytest.raises(UndecodableImage, match="truncated"):  # found before OpenCV makes room for the chunk
+        decode(lying)
+
+
 def test_a_jpeg_of_endless_scans():
     data = file_of(drawing(), "JPEG", progressive=True)
     with pytest.raises(UndecodableImage, match="scans"):
