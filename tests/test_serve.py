@@ -139,6 +139,7 @@ def test_a_signal_ends_everything(own, tmp_path, number):
     before = untracked()
     everybody = own.processes
     assert len(everybody) >= 6, "supervisor, proxy, JVM and three workers"
+    wait_until(own.output.read_text, 5, "a line of the supervisor's")
     assert own.output.read_text().count("\n") == 1, "one line: ready, and what to try"
     assert "curl -X POST -F image=@samples/7.png" in own.output.read_text()
     own.supervisor.send_signal(number)
