@@ -37,10 +37,10 @@ class Api:
             BadUpload
         """
         self._readiness.admit()
-        if self.predictor.shared.full:
-            raise Overloaded()
+        self.predictor.admit()
         limit = upload.announced(request, size)
         body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
+        self.predictor.admit()  # many arrive at one moment, and refusing must be cheap
         return upload.images(request, body, most)
 
     def hold(self, request: Request, size: int) -> None:

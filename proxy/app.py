@@ -25,6 +25,7 @@ Gate = Callable[[Request], None]
 Observer = Callable[[Request, Response], None]
 
 PERIOD = 0.1  # seconds between looks at the open requests; a timer for each would be a tenth of the proxy's work
+AT_ONCE = 64 * 1024  # bytes of a body that the HTTP server takes off the wire by itself
 PATIENCE = 0.5  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most of a refused body that is still taken off the wire
 
@@ -61,7 +62,7 @@ class App:
             self.open.discard(request)
         for observe in self._observers:
             observe(request, response)
-        if request.unread and response.status not in (408, 499):
+        if request.unread > AT_ONCE and response.status not in (408, 499):
             await _linger(request)
 
     async def _respond(self, request: Request) -> Response:

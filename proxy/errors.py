@@ -9,6 +9,10 @@ InternalError           anything else: 500, generic to the client, the trace goe
 """
 
 import json
+from functools import lru_cache
+
+_quoted = lru_cache(1024)(lambda text: json.dumps(text).encode())
+
 
 
 class ServiceError(Exception):
@@ -25,8 +29,11 @@ class ServiceError(Exception):
 
     def body(self, request_id: str) -> bytes:
         """The error body, JSON in UTF-8."""
-        error = {"code": self.code, "message": self.message, "request_id": request_id}
-        return json.dumps({"success": False, "error": error}).encode()
+        return b'{"success": false, "error": {"code": "%b", "message": %b, "request_id": "%b"}}' % (
+            self.code.encode(),
+            _quoted(self.message),
+            request_id.encode(),
+        )
 
 
 class InternalError(ServiceError):

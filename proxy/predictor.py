@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
+from proxy.errors import DeadlineExceeded, ModelServerError, Overloaded, ServiceError
 from proxy.lane import Lane, Upload
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
@@ -41,6 +41,11 @@ class Predictor:
         small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
         self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
+
+    def admit(self) -> None:
+        """Raise Overloaded where an upload would find the queue full."""
+        if self.shared.full:
+            raise Overloaded()
 
     async def predict(
         self,

@@ -27,7 +27,7 @@ class Request:
         due: monotonic seconds at which `late` is set and the task cancelled; infinity when nothing is due.
         watched: whether somebody looks out for the client's leaving.
         size: bytes of the body that are held.
-        unread: whether some of the body may still be under way.
+        unread: bytes of the body that may still be under way.
         uploads: what travelled to TorchServe for it.
         traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
@@ -51,7 +51,7 @@ class Request:
         self.received = monotonic()
         self.due, self.late, self.watched = inf, False, False
         self.size = 0
-        self.unread = "content-length" in self.headers or "transfer-encoding" in self.headers
+        self.unread = inf if "transfer-encoding" in self.headers else int(self.headers.get("content-length", 0))
         self._pieces: AsyncIterator[bytes] | None = None
         self.uploads: list[Upload] = []
         self.code = ""

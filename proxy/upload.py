@@ -64,7 +64,7 @@ async def read(request: Request, limit: int, seconds: float, hold: Hold) -> byte
         raise
     except ProtocolClosed:
         raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from None
-    request.due, request.unread = inf, False
+    request.due, request.unread = inf, 0
     return body
 
 
