@@ -73,7 +73,7 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    gates = [Keys(settings.api_keys)] if settings.api_keys else []
+    gates = [api.admit, *([Keys(settings.api_keys)] if settings.api_keys else [])]
     app = App(routes, Cors(settings.cors_origins), gates, [metrics.observe, *access_log.observers])
     return app
 

@@ -29,15 +29,18 @@ class Api:
             self.held -= request.size
         return Response(200, prediction(result))
 
+    def admit(self, request: Request) -> None:
+        """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
+        if request.path.startswith("/api/"):
+            self._readiness.admit()
+            self.predictor.admit()
+
     async def images(self, request: Request, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
 
         Raises:
-            NotReady, Overloaded: before anything was read.
-            BadUpload
+            BadUpload, Overloaded
         """
-        self._readiness.admit()
-        self.predictor.admit()
         limit = upload.announced(request, size)
         body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
         self.predictor.admit()  # many arrive at one moment, and refusing must be cheap

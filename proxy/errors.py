@@ -14,7 +14,6 @@ from functools import lru_cache
 _quoted = lru_cache(1024)(lambda text: json.dumps(text).encode())
 
 
-
 class ServiceError(Exception):
     """A failure with a status, a code of the public contract and a sentence that says what to do."""
 
