@@ -16,7 +16,7 @@ from granian.server.embed import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
-from proxy.app import App, Endpoint
+from proxy.app import App, Endpoint, Gate
 from proxy.batch import Batch
 from proxy.cors import Cors
 from proxy.keys import Keys
@@ -73,7 +73,9 @@ def application(settings: Settings, torchserve: TorchServe, readiness: Readiness
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    gates = [api.admit, *([Keys(settings.api_keys)] if settings.api_keys else [])]
+    gates: list[Gate] = [api.admit]
+    if settings.api_keys:
+        gates.append(Keys(settings.api_keys))
     app = App(routes, Cors(settings.cors_origins), gates, [metrics.observe, *access_log.observers])
     return app
 

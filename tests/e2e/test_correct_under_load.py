@@ -5,15 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPConnection
 
 import aiohttp
 import cv2
 import numpy as np
 import requests
 
-from tests.e2e.test_serving import SAMPLES, predict
+from tests.e2e.test_serving import SAMPLES, tokens
 from tests.faults.stack import ROOT, Stack, wait_until
 
 PICTURES = 2000
@@ -78,9 +78,14 @@ def direct_counts(service: Stack) -> tuple[float, float]:
 
 def test_torchserve_batches_direct_clients(service):
     batches, rows = direct_counts(service)
-    with ThreadPoolExecutor(32) as clients:
-        asked = list(clients.map(lambda _: predict(service, files={"image": SAMPLES[7]}).status_code, range(640)))
-    assert set(asked) == {200}
+    headers = tokens(service)["inference"] | {"Content-Type": "image/png"}
+    clients = [HTTPConnection("127.0.0.1", service.ports["TS_INFERENCE_PORT"]) for _ in range(32)]
+    for _ in range(20):
+        for client in clients:  # all at one moment: a slower client's pictures would find idle workers
+            client.request("POST", "/predictions/mnist", SAMPLES[7], headers)
+        for client in clients:
+            answer = client.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
 
     def told() -> tuple[float, float] | None:
         with suppress(requests.ConnectionError):
