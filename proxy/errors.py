@@ -4,23 +4,29 @@ ServiceError
 ├── BadUpload           the upload's form: 400, 408, 413, 415
 ├── PictureError        one picture's own fault, named by the handler: 400, 413, 422
 ├── Refusal             not now: 401, 404, 405, 503
-└── ModelServerError    TorchServe's side: 502, 504
-InternalError           anything else: 500, generic to the client, the trace goes to the log
+├── ModelServerError    TorchServe's side: 502, 504
+└── InternalError       anything else: 500, generic to the client, the trace goes to the log
+
+The code of the public contract is the class's name: MissingImage is `missing_image`.
 """
 
 import json
+import re
 from functools import lru_cache
 
 _quoted = lru_cache(1024)(lambda text: json.dumps(text).encode())
 
 
 class ServiceError(Exception):
-    """A failure with a status, a code of the public contract and a sentence that says what to do."""
+    """A failure with a status, a code and a sentence that says what to do."""
 
     status = 500
-    code = "internal_error"
-    message = "Something went wrong on our side; the request id helps us find it."
+    code: str
+    message: str
     headers: tuple[tuple[str, str], ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"\B(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.message)
@@ -36,7 +42,7 @@ class ServiceError(Exception):
 
 
 class InternalError(ServiceError):
-    pass
+    message = "Something went wrong on our side; the request id helps us find it."
 
 
 class BadUpload(ServiceError):
@@ -44,36 +50,24 @@ class BadUpload(ServiceError):
 
 
 class MalformedMultipart(BadUpload):
-    code = "malformed_multipart"
-    message = (
-        "The body is not valid multipart/form-data; let your HTTP client build it, as `curl -F image=@7.png` does."
-    )
+    message = "The body is no valid multipart/form-data; let an HTTP client build it, as `curl -F image=@7.png` does."
 
 
 class MissingImage(BadUpload):
-    code = "missing_image"
     message = "Send the picture as a file part named `image`, as `curl -F image=@7.png` does."
 
 
 class SeveralImages(BadUpload):
-    code = "several_images"
     message = "Send one picture a request, or send several to /api/mnist/batch."
-
-
-class EmptyImage(BadUpload):
-    code = "empty_image"
-    message = "The picture holds no bytes; choose a file that is not empty."
 
 
 class ClientTooSlow(BadUpload):
     status = 408
-    code = "client_too_slow"
     message = "The body did not arrive in time; try again on a faster connection or with a smaller picture."
 
 
 class BodyTooLarge(BadUpload):
     status = 413
-    code = "body_too_large"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller picture.")
@@ -81,7 +75,6 @@ class BodyTooLarge(BadUpload):
 
 class TooManyImages(BadUpload):
     status = 413
-    code = "too_many_images"
 
     def __init__(self, most: int) -> None:
         super().__init__(f"Send at most {most} pictures in one request.")
@@ -89,7 +82,6 @@ class TooManyImages(BadUpload):
 
 class UnsupportedMediaType(BadUpload):
     status = 415
-    code = "unsupported_media_type"
     message = "Send multipart/form-data or a raw body of type image/*, without Content-Encoding."
 
 
@@ -107,20 +99,17 @@ class Refusal(ServiceError):
 
 class Unauthorized(Refusal):
     status = 401
-    code = "unauthorized"
     message = "Send a valid API key, as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
     headers = (("www-authenticate", "Bearer"),)
 
 
 class NotFound(Refusal):
     status = 404
-    code = "not_found"
     message = "No such path; pictures go to POST /api/mnist."
 
 
 class MethodNotAllowed(Refusal):
     status = 405
-    code = "method_not_allowed"
 
     def __init__(self, allowed: str) -> None:
         super().__init__(f"This path answers to {allowed}.")
@@ -128,24 +117,20 @@ class MethodNotAllowed(Refusal):
 
 
 class Overloaded(Refusal):
-    code = "overloaded"
     message = "Too many pictures are waiting; try again in a second."
     headers = (("retry-after", "1"),)
 
 
 class NotReady(Refusal):
-    code = "not_ready"
     message = "The service is starting or stopping; try again in two seconds."
     headers = (("retry-after", "2"),)
 
 
 class ModelServerError(ServiceError):
     status = 502
-    code = "model_server_error"
     message = "The model server failed on this request; try again."
 
 
 class DeadlineExceeded(ModelServerError):
     status = 504
-    code = "deadline_exceeded"
     message = "The prediction took too long; try again, or send a smaller picture."

@@ -59,7 +59,8 @@ function fields(schema) {
 
 function answers(responses) {
   return rows(
-    Object.entries(responses).flatMap(([status, response]) => {
+    Object.entries(responses).flatMap(([status, told]) => {
+      const response = resolve(told);
       const examples = Object.entries(response.content["application/json"]?.examples ?? {});
       if (!examples.length) return [[status, kind(response), response.description]];
       return examples.map(([code, { value }]) => [status, "`" + code + "`", value.error.message]);

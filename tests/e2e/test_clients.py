@@ -65,6 +65,8 @@ def test_a_documented_block_prints_what_it_says(service, url, language, code, pr
 def as_documented(document, path, response, method="post"):
     """Assert that the response's status is documented and its body is what the document says of that status."""
     described = document["paths"][path][method]["responses"][str(response.status_code)]
+    if "$ref" in described:
+        described = document["components"]["responses"][described["$ref"].rpartition("/")[2]]
     schema = described["content"]["application/json"]["schema"]
     jsonschema.Draft202012Validator(document | schema).validate(response.json())
     return described
