@@ -39,7 +39,6 @@ class AccessLog:
         self.observers = [] if form == "off" else [self.observe]
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
-        self._torn = False  # the last line came out only in part, or not at all
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -60,22 +59,18 @@ class AccessLog:
         self._thread.join(1)
 
     def _write(self) -> None:
-        while not self._closing.wait(PERIOD):
-            self._flush()
-        self._flush()
-
-    def _flush(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        data = "".join(lines).encode()
-        if self._torn and lines:
-            data = b"\n" + data
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-                self._torn = False
-        except OSError:  # disk full, nobody reads: what is not written is gone, the next line begins anew
-            self.lost += data.lstrip(b"\n").count(b"\n")
-            self._torn = True
+        closing = torn = False  # torn: the last line came out only in part, or not at all
+        while not closing:
+            closing = self._closing.wait(PERIOD)
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            data = b"\n" * torn + "".join(lines).encode()
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+                    torn = False
+            except OSError:  # disk full, nobody reads: what is not written is gone, the next line begins anew
+                self.lost += data.lstrip(b"\n").count(b"\n")
+                torn = True
 
 
 def as_json(request: Request, response: Response) -> str:

@@ -44,14 +44,11 @@ def groups_of(images: Sequence[bytes], settings: Settings) -> Iterator[list[byte
     most = settings.trip_pictures if settings.coalesce else 1
     group: list[bytes] = []
     for image in images:
-        large = len(image) > settings.large_bytes
+        large = max(map(len, (image, *group[:1]))) > settings.large_bytes  # or the one before it was
         if group and (large or len(group) == most or sum(map(len, group)) + len(image) > settings.trip_bytes):
             yield group
             group = []
         group.append(image)
-        if large:
-            yield group
-            group = []
     if group:
         yield group
 

@@ -26,16 +26,8 @@ class Cors:
 
     def preflight(self, allowed: str) -> Response:
         """The response to OPTIONS for a path that answers to the `allowed` methods."""
-        return Response(
-            204,
-            b"",
-            (
-                ("allow", allowed),
-                ("access-control-allow-methods", allowed),
-                ("access-control-allow-headers", ALLOWED_HEADERS),
-                ("access-control-max-age", "86400"),
-            ),
-        )
+        grants = ("access-control-allow-methods", allowed), ("access-control-allow-headers", ALLOWED_HEADERS)
+        return Response(204, b"", (("allow", allowed), *grants, ("access-control-max-age", "86400")))
 
     def _granted(self, origin: str) -> Headers:
         return ("access-control-allow-origin", origin), ("access-control-expose-headers", EXPOSED_HEADERS)

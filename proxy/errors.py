@@ -14,7 +14,7 @@ import json
 import re
 from functools import lru_cache
 
-_quoted = lru_cache(1024)(lambda text: json.dumps(text).encode())
+_quoted = lru_cache(1024)(json.dumps)
 
 
 class ServiceError(Exception):
@@ -34,11 +34,8 @@ class ServiceError(Exception):
 
     def body(self, request_id: str) -> bytes:
         """The error body, JSON in UTF-8."""
-        return b'{"success": false, "error": {"code": "%b", "message": %b, "request_id": "%b"}}' % (
-            self.code.encode(),
-            _quoted(self.message),
-            request_id.encode(),
-        )
+        error = f'{{"code": "{self.code}", "message": {_quoted(self.message)}, "request_id": "{request_id}"}}'
+        return f'{{"success": false, "error": {error}}}'.encode()
 
 
 class InternalError(ServiceError):

@@ -8,19 +8,12 @@ counting.
 import json
 import platform
 from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from time import monotonic
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics import disable_created_metrics
 from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -53,7 +46,7 @@ class Metrics:
         self._trip = _seconds(r, "mnist_trip_seconds", "A trip to TorchServe and back", ["lane"])
         self._aboard = Histogram("mnist_trip_pictures", "Pictures in a trip", ["lane"], buckets=PICTURES, registry=r)
         self._of_endpoint: dict[str, tuple[Count, Count]] = {}
-        self._of_outcome: dict[tuple[str, int, str], Callable[[], None]] = {}
+        self._of_outcome = cache(lambda *labels: self._requests.labels(*labels).inc)
         self.endpoints((OTHER,))
 
     def endpoints(self, paths: Collection[str]) -> None:
@@ -99,11 +92,7 @@ class Metrics:
         for upload in request.uploads:
             if upload.joined:  # not refused before
                 self._queued((upload.left or monotonic()) - upload.joined)
-        outcome = endpoint, response.status, request.code
-        count = self._of_outcome.get(outcome)
-        if count is None:
-            count = self._of_outcome[outcome] = self._requests.labels(*outcome).inc
-        count()
+        self._of_outcome(endpoint, response.status, request.code)()
 
     async def endpoint(self, request: Request) -> Response:
         """GET /metrics"""

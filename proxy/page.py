@@ -11,13 +11,7 @@ from proxy.request import Request, Response
 
 FOLDER = Path(__file__).parent / "page"
 SAMPLES = Path(__file__).parent.parent / "samples"
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-}
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"}
 NAMED = {"index.html": "/", "docs.html": "/docs", "favicon.svg": "/favicon.ico"}  # the rest: /page/<name>
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -43,7 +37,9 @@ def routes() -> dict[str, dict[str, Endpoint]]:
 def _file(file: Path) -> Endpoint:
     body = file.read_bytes()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    headers = (("content-type", TYPES[file.suffix]), ("etag", etag), *HEADERS)
+    kind = TYPES[file.suffix[1:]]
+    charset = "; charset=utf-8" if kind.startswith("text/") else ""
+    headers = (("content-type", kind + charset), ("etag", etag), *HEADERS)
     whole, unchanged = Response(200, body, headers), Response(304, b"", headers)
 
     async def endpoint(request: Request) -> Response:

@@ -4,7 +4,8 @@ The table that `python -m proxy --help` prints and the README shows is made from
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -88,28 +89,22 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 def _parsed(setting: "Field[Any]", text: str) -> Any:
     kind: Any = type(setting.default)
     rules = setting.metadata
-    value: Any
+    value: Any = None
     if kind is bool:
         value, expected = {"0": False, "1": True}.get(text), "0 or 1"
     elif kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
         words = tuple(word.strip() for word in text.split(",") if word.strip())
         value, expected = words if words or not text else None, "a comma-separated list"
-    elif kind in (int, float):
-        value, expected = _number(kind, text), f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
-        value = value if value is not None and rules["least"] <= value <= rules["most"] else None
+    elif kind in NUMBERS:
+        expected = f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
+        with suppress(ValueError):
+            value = number if rules["least"] <= (number := kind(text)) <= rules["most"] else None
     else:
         expected = "one of " + ", ".join(rules["choice"]) if rules["choice"] else "some text"
         value = kind(text) if text and text in (rules["choice"] or (text,)) else None
     if value is None:
         raise BadSetting(f"{setting.name.upper()}={text!r}: expected {expected}")
     return value
-
-
-def _number(kind: Callable[[str], float], text: str) -> float | None:
-    try:
-        return kind(text)
-    except ValueError:
-        return None
 
 
 def table() -> list[tuple[str, str, str]]:
@@ -120,6 +115,4 @@ def table() -> list[tuple[str, str, str]]:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
-    if isinstance(default, bool):
-        return str(int(default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return f"{default:g}" if isinstance(default, bool | float) else str(default)

@@ -6,7 +6,6 @@ writes a new one.
 
 import logging
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -41,9 +40,7 @@ class TorchServe:
         )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     async def carry(
