@@ -2,7 +2,8 @@
 
 Small pictures share trips to the model `mnist`. A picture that is large, that the handler sends back as too large to
 share, or whose shared trip failed, travels alone to `mnist_large`, which has workers of its own: what is slow there
-delays nobody here, and a picture that kills workers takes no other picture with it.
+delays nobody here, and a picture that kills workers takes no other picture with it. While that one idles, it also takes
+the small picture that is the only one here, since it is the model that never waits for a batch to fill.
 """
 
 import asyncio
@@ -38,8 +39,9 @@ class Predictor:
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         s = self._settings = settings
         trips, pictures = (s.trips, s.trip_pictures) if s.coalesce else (s.trip_pictures, 1)
-        small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
-        self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
+        self._carry = torchserve.carry
+        large = partial(torchserve.carry, s.ts_large_model, True)
+        self.shared = Lane(self._share, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
 
     def admit(self) -> None:
@@ -85,6 +87,12 @@ class Predictor:
             return [*replies]
         rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
         return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
+
+    async def _share(self, images: Sequence[bytes], flags: Sequence[int], traceparent: str) -> list[Reply]:
+        """A shared trip; one of a single picture, while nothing else is here, to the model that waits for no batch."""
+        lone = len(images) == 1 and self.shared.under_way == 1 and not self.alone.under_way
+        model = self._settings.ts_large_model if lone else self._settings.ts_model
+        return await self._carry(model, False, images, flags, traceparent)
 
     async def _by_itself(self, upload: Upload, turn: AbstractAsyncContextManager[Any]) -> Result:
         try:

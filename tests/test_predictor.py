@@ -15,10 +15,12 @@ class TorchServe:
 
     def __init__(self, faults=None, hang=False):
         self.faults, self.hang = faults or {}, hang
-        self.trips = []
+        self.trips, self.alone = [], []
 
     async def carry(self, model, alone, images, flags, traceparent=""):
         self.trips.append((model, list(images)))
+        if alone:
+            self.alone.append(images[0])
         if self.hang:
             await asyncio.sleep(60)
         for image in images:
@@ -40,10 +42,31 @@ def bodies(results):
     return [r.body if isinstance(r, Reply) else type(r) for r in results]
 
 
-def test_a_small_picture_makes_one_shared_trip():
+def test_small_pictures_share_a_trip():
     torchserve = TorchServe()
-    assert bodies(predict(torchserve, b"a")) == [b"a"]
-    assert torchserve.trips == [("mnist", [b"a"])]
+    assert bodies(predict(torchserve, b"a", b"b")) == [b"a", b"b"]
+    assert torchserve.trips == [("mnist", [b"a", b"b"])]
+    assert not torchserve.alone
+
+
+def test_a_lone_picture_goes_where_nothing_waits_for_company_unless_a_large_one_is_there():
+    async def scenario():
+        torchserve = TorchServe(hang=True)
+        predictor = Predictor(Settings(large_bytes=1024), torchserve)
+        for image in (b"a", b"b", b"x" * 2000):  # the second one finds a trip under way
+            asyncio.create_task(predictor.predict([image], 0, []))  # noqa: RUF006
+            await asyncio.sleep(0.01)
+        assert [model for model, _ in torchserve.trips] == ["mnist_large", "mnist", "mnist_large"]
+        assert torchserve.alone == [b"x" * 2000]
+
+        beside = TorchServe(hang=True)
+        predictor = Predictor(Settings(large_bytes=1024), beside)
+        for image in (b"x" * 2000, b"a"):
+            asyncio.create_task(predictor.predict([image], 0, []))  # noqa: RUF006
+            await asyncio.sleep(0.01)
+        assert [model for model, _ in beside.trips] == ["mnist_large", "mnist"]
+
+    asyncio.run(scenario())
 
 
 def test_a_large_picture_travels_alone_at_once():
@@ -121,10 +144,10 @@ def test_one_requests_many_large_pictures_take_turns_with_anothers():
         predictor = Predictor(Settings(large_trips=1), torchserve)
         many = [b"wide %d" % number for number in range(20)]
         first = asyncio.create_task(predictor.predict(many, 0, [], turn=asyncio.Semaphore(1)))
-        while not any(model == "mnist_large" for model, _ in torchserve.trips):
+        while not torchserve.alone:
             await asyncio.sleep(0)
         await predictor.predict([b"wide, of somebody else"], 0, [], turn=asyncio.Semaphore(1))
-        done = [images[0] for model, images in torchserve.trips if model == "mnist_large"]
+        done = list(torchserve.alone)
         assert bodies(await first) == many
         return done
 
