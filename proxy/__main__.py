@@ -2,11 +2,15 @@
 
 import argparse
 import asyncio
+import atexit
 import gc
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from time import monotonic
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -16,27 +20,32 @@ from granian.server.embed import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
-from proxy.app import App, Endpoint, Gate
+from proxy.app import App
 from proxy.batch import Batch
 from proxy.cors import Cors
 from proxy.keys import Keys
 from proxy.metrics import Metrics
 from proxy.predictor import Predictor
 from proxy.readiness import Readiness, livez
+from proxy.request import Endpoint, Request, Response, Routes
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
+from proxy.upstream import Upstream
+from proxy.watch import look_at_clients, watch
 
 log = logging.getLogger("proxy")
+Gate = Callable[[Request], None]
 
 
 async def serve(settings: Settings) -> None:
     """Serve until told to stop, then drain: /readyz says so first, admitted requests are answered, none is taken."""
-    async with TorchServe(settings) as torchserve:
+    async with aclosing(TorchServe(settings)) as torchserve:
+        predictor = Predictor(settings, torchserve)
         readiness = Readiness(settings, torchserve)
-        access_log = AccessLog(settings.log_format)
-        app = application(settings, torchserve, readiness, access_log)
+        app = application(settings, predictor, torchserve.upstream, readiness)
         server = http_server(app, settings)
-        watching = [asyncio.create_task(watch()) for watch in (app.watch, readiness.watch, torchserve.upstream.watch)]
+        looks = predictor.shared.look, predictor.alone.look, torchserve.upstream.look
+        watching = asyncio.gather(readiness.watch(), watch(partial(look_at_clients, app.open), *looks))
         serving = asyncio.create_task(server.serve())
         collect_rarely()
         await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -45,39 +54,46 @@ async def serve(settings: Settings) -> None:
         readiness.closed = True
         await _idle(app, settings.grace_seconds)
         server.stop()
-        for task in watching:
-            task.cancel()
-        access_log.close()
+        watching.cancel()
         await serving
 
 
-def application(settings: Settings, torchserve: TorchServe, readiness: Readiness, access_log: AccessLog) -> App:
+def application(settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness) -> App:
     """The way of an upload, and around it what may be left out."""
-    predictor = Predictor(settings, torchserve)
     api = Api(settings, predictor, readiness)
-    routes: dict[str, Mapping[str, Endpoint]] = {
-        "/api/mnist": {"POST": api},
-        "/api/mnist/batch": {"POST": Batch(settings, api)},
+    gates: list[Gate] = [api.admit, *([Keys(settings.api_keys)] if settings.api_keys else [])]
+    metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
+    atexit.register(access_log.close)
+    own: Routes = {
+        "/api/mnist": {"POST": gated(api, gates)},
+        "/api/mnist/batch": {"POST": gated(Batch(settings, api), gates)},
         "/livez": {"GET": livez},
         "/readyz": {"GET": readiness.readyz},
+        "/metrics": {"GET": metrics.endpoint},
     }
-    metrics = Metrics()
-    routes["/metrics"] = {"GET": metrics.endpoint}
-    metrics.endpoints(routes)  # the page's many files are one endpoint more: the other
-    routes |= page.routes() | openapi.routes(settings)
+    metrics.endpoints(own)  # the page's many files are one endpoint more: the other
+    routes = cors.completed({**own, **page.routes(), **openapi.routes(settings)})
     metrics.lane("shared", predictor.shared)
     metrics.lane("alone", predictor.alone)
     metrics.model(lambda: readiness.proof)
     metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
-    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: torchserve.upstream.port)
+    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: upstream.port)
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    gates: list[Gate] = [api.admit]
-    if settings.api_keys:
-        gates.append(Keys(settings.api_keys))
-    app = App(routes, Cors(settings.cors_origins), gates, [metrics.observe, *access_log.observers])
+    app = App(routes, cors, [metrics.observe, *access_log.observers])
     return app
+
+
+def gated(endpoint: Endpoint, gates: Sequence[Gate]) -> Endpoint:
+    """The endpoint behind gates, which may raise a ServiceError; no coroutine, since refusing must be cheap."""
+
+    def enter(request: Request) -> Awaitable[Response]:
+        for gate in gates:
+            gate(request)
+        return endpoint(request)
+
+    return enter
 
 
 def http_server(app: App, settings: Settings) -> Server:
@@ -115,11 +131,10 @@ async def _told_to_stop() -> None:
 
 async def _idle(app: App, seconds: float) -> None:
     """Wait until no request is open, but not longer than `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            while app.open:
-                await asyncio.sleep(0.02)
-    except TimeoutError:
+    end = monotonic() + seconds
+    while app.open and monotonic() < end:
+        await asyncio.sleep(0.02)
+    if app.open:
         log.warning("%d requests were still open when the time to drain was over", len(app.open))
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from proxy import trip, upload
+from proxy import upload
 from proxy.errors import ModelServerError, Overloaded, PictureError, ServiceError
 from proxy.predictor import Predictor, Result
 from proxy.readiness import Readiness
@@ -24,16 +24,15 @@ class Api:
     async def __call__(self, request: Request) -> Response:
         try:
             images = await self.images(request, self._settings.max_body_bytes, most=1)
-            [result] = await self.predictor.predict(images, flag(request), request.uploads, request.traceparent)
+            [result] = await self.predictor.predict(images, request)
         finally:
             self.held -= request.size
         return Response(200, prediction(result))
 
     def admit(self, request: Request) -> None:
         """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
-        if request.path.startswith("/api/"):
-            self._readiness.admit()
-            self.predictor.admit()
+        self._readiness.admit()
+        self.predictor.shared.admit()
 
     async def images(self, request: Request, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
@@ -43,7 +42,7 @@ class Api:
         """
         limit = upload.announced(request, size)
         body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
-        self.predictor.admit()  # many arrive at one moment, and refusing must be cheap
+        self.predictor.shared.admit()  # many arrive at one moment, and refusing must be cheap
         return upload.images(request, body, most)
 
     def hold(self, request: Request, size: int) -> None:
@@ -52,11 +51,6 @@ class Api:
             raise Overloaded()
         self.held += size
         request.size += size
-
-
-def flag(request: Request) -> int:
-    """The flag that the request's pictures travel with."""
-    return trip.DETAILS if request.wants("details") else 0
 
 
 def prediction(result: Result) -> bytes:

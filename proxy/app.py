@@ -5,28 +5,21 @@ An RSGI application (Granian's interface; chosen over ASGI by measurement, docs/
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
-from time import monotonic
 from typing import Any
 
 from granian.rsgi import ProtocolClosed
 
 from proxy.cors import Cors
 from proxy.errors import InternalError, MethodNotAllowed, NotFound, ServiceError
-from proxy.request import JSON, Request, Response
+from proxy.request import JSON, Request, Response, Routes
 
 log = logging.getLogger(__name__)
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint
-Gate = Callable[[Request], None]
 Observer = Callable[[Request, Response], None]
 
-PERIOD = 0.1  # seconds between looks at the open requests; a timer for each would be a tenth of the proxy's work
 AT_ONCE = 64 * 1024  # bytes of a body that the HTTP server takes off the wire by itself
-PATIENCE = 0.5  # seconds until a waiting request is watched for its client's leaving; watching every one costs 70 us
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most of a refused body that is still taken off the wire
 
 
@@ -34,17 +27,16 @@ class App:
     """Answers requests.
 
     Args:
-        routes: what answers which path and method; HEAD and OPTIONS come by themselves.
+        routes: what answers which path and method.
         cors: which pages may read the answers.
-        gates: called with each request before its endpoint; may raise a ServiceError.
         observers: called with each request and its response once it is sent.
 
     Attributes:
         open: the requests being answered at this moment.
     """
 
-    def __init__(self, routes: Routes, cors: Cors, gates: Sequence[Gate] = (), observers: Sequence[Observer] = ()):
-        self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
+    def __init__(self, routes: Routes, cors: Cors, observers: Sequence[Observer] = ()) -> None:
+        self._routes, self._cors, self._observers = routes, cors, observers
         self.open: set[Request] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -70,13 +62,9 @@ class App:
             methods = self._routes.get(request.path)
             if methods is None:
                 raise NotFound()
-            endpoint = methods.get("GET" if request.method == "HEAD" else request.method)
+            endpoint = methods.get(request.method)
             if endpoint is None:
-                return self._other(
-                    request, ", ".join((*methods, "HEAD", "OPTIONS") if "GET" in methods else (*methods, "OPTIONS"))
-                )
-            for gate in self._gates:
-                gate(request)
+                raise MethodNotAllowed(", ".join(methods))
             return await endpoint(request)
         except ServiceError as error:
             failure = error.with_traceback(None)  # its frames hold it, and the body: until the next gc
@@ -86,24 +74,6 @@ class App:
         request.code = failure.code
         return Response(failure.status, failure.body(request.id), (JSON, *failure.headers))
 
-    async def watch(self) -> None:
-        """For ever: end the open requests whose clients are too slow, and those whose clients have left."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            now = monotonic()
-            for request in self.open:
-                if now > request.due:
-                    request.late, request.due = True, inf
-                    request.task.cancel()
-                elif not request.watched and now > request.received + PATIENCE:
-                    request.watched = True
-                    _watch(request)
-
-    def _other(self, request: Request, allowed: str) -> Response:
-        if request.method == "OPTIONS":
-            return self._cors.preflight(allowed)
-        raise MethodNotAllowed(allowed)
-
 
 async def _linger(request: Request) -> None:
     """Take and drop what a refused client still sends: whose connection is closed meanwhile never reads the answer."""
@@ -112,14 +82,3 @@ async def _linger(request: Request) -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             while dropped < LINGER_BYTES and (piece := await request.piece()):
                 dropped += len(piece)
-
-
-def _watch(request: Request) -> None:
-    """Cancel the request's task when its client leaves, so that its place in the queue is free again at once."""
-
-    async def leave() -> None:
-        await request.protocol.client_disconnect()
-        request.task.cancel()
-
-    watching = asyncio.ensure_future(leave())
-    request.task.add_done_callback(lambda _: watching.cancel())

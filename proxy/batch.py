@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from proxy.api import Api, flag, prediction
+from proxy.api import Api, prediction
 from proxy.errors import BodyTooLarge, Refusal, ServiceError
 from proxy.predictor import Result
 from proxy.request import Request, Response
@@ -31,10 +31,7 @@ class Batch:
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
         allowed = [image for image in images if len(image) <= self._settings.max_body_bytes]
         predict, turn = self._api.predictor.predict, asyncio.Semaphore(self._settings.large_trips)
-        groups = (
-            predict(group, flag(request), request.uploads, request.traceparent, turn)
-            for group in groups_of(allowed, self._settings)
-        )
+        groups = (predict(group, request, turn) for group in groups_of(allowed, self._settings))
         results = iter([result for group in await asyncio.gather(*groups) for result in group])
         return [next(results) if len(image) <= self._settings.max_body_bytes else self._too_large for image in images]
 

@@ -4,7 +4,8 @@ ServiceError
 ├── BadUpload           the upload's form: 400, 408, 413, 415
 ├── PictureError        one picture's own fault, named by the handler: 400, 413, 422
 ├── Refusal             not now: 401, 404, 405, 503
-├── ModelServerError    TorchServe's side: 502, 504
+├── ModelServerError    TorchServe's side: 502
+├── DeadlineExceeded    queue and inference took too long: 504
 └── InternalError       anything else: 500, generic to the client, the trace goes to the log
 
 The code of the public contract is the class's name: MissingImage is `missing_image`.
@@ -128,6 +129,6 @@ class ModelServerError(ServiceError):
     message = "The model server failed on this request; try again."
 
 
-class DeadlineExceeded(ModelServerError):
+class DeadlineExceeded(ServiceError):
     status = 504
     message = "The prediction took too long; try again, or send a smaller picture."

@@ -18,8 +18,8 @@ from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, Over
 from proxy.trip import Reply
 
 log = logging.getLogger(__name__)
-PERIOD = 0.05  # seconds between looks at the deadlines; a timer for each would be a tenth of the proxy's work
-Carry = Callable[[Sequence[bytes], Sequence[int], str], Awaitable[list[Reply]]]
+SLACK = 0.2  # seconds after its deadline by which an upload has been looked at
+Carry = Callable[[Sequence["Upload"]], Awaitable[list[Reply]]]
 
 
 class Upload:
@@ -39,7 +39,7 @@ class Lane:
     """Uploads wait here and share trips.
 
     Args:
-        carry: makes one trip with images, flags and a traceparent; a reply for each image, or a ServiceError raised.
+        carry: makes one trip with uploads; a reply for each of their images, or a ServiceError raised.
         trips: most trips under way at one time.
         pictures, size: most pictures and bytes in one trip; an upload that alone is more travels by itself.
         queue: most pictures waiting.
@@ -47,6 +47,7 @@ class Lane:
 
     Attributes:
         waiting: pictures in the queue.
+        under_way: the trips and who is aboard.
         on_trip: called after each trip with its pictures and seconds.
     """
 
@@ -55,20 +56,15 @@ class Lane:
         self._patience = patience
         self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
         self._queue: deque[Upload] = deque()
-        self._under_way: dict[asyncio.Task[None], list[Upload]] = {}
-        self._departing = self._watching = False
+        self.under_way: dict[asyncio.Task[None], list[Upload]] = {}
+        self._departing = False
         self.waiting = self._aboard = 0
         self.on_trip: Callable[[int, float], None] = lambda pictures, seconds: None
 
-    @property
-    def under_way(self) -> int:
-        """Trips under way."""
-        return len(self._under_way)
-
-    @property
-    def full(self) -> bool:
-        """Whether the queue takes no further upload."""
-        return self.waiting >= self._most
+    def admit(self, pictures: int = 1) -> None:
+        """Raise Overloaded where the queue has no room for so many; an empty one takes any number."""
+        if self.waiting and self.waiting + pictures > self._most:
+            raise Overloaded()
 
     async def forward(self, upload: Upload) -> list[Reply]:
         """The replies to the upload's images, in order.
@@ -78,8 +74,7 @@ class Lane:
             DeadlineExceeded: the upload's deadline has passed.
             ServiceError: what became of the trip this upload was on.
         """
-        if self.waiting and self.waiting + len(upload.images) > self._most:
-            raise Overloaded()
+        self.admit(len(upload.images))
         upload.replies = self._loop.create_future()
         upload.joined, upload.left = monotonic(), 0.0
         self._queue.append(upload)
@@ -101,76 +96,61 @@ class Lane:
 
     def _depart(self) -> None:
         self._departing = False
-        while self._queue and len(self._under_way) < self._trips and self._worth_a_trip():
+        while self._queue and len(self.under_way) < self._trips and self._worth_a_trip():
             aboard = self._board()
-            self._under_way[self._loop.create_task(self._travel(aboard))] = aboard
-        if not self._watching and self._under_way:
-            self._watching = True
-            self._loop.call_later(PERIOD, self._watch)
+            self.under_way[self._loop.create_task(self._travel(aboard))] = aboard
 
     def _worth_a_trip(self) -> bool:
         """Whether those who wait fill a trip, or are their share of all pictures here."""
         return self.waiting >= self._pictures or self.waiting * (self._trips - 1) >= self._aboard
 
-    def _watch(self) -> None:
-        """Answer those whose deadline has passed; again while anybody is here."""
-        now = monotonic()
-        for upload in [*self._queue, *chain.from_iterable(self._under_way.values())]:
-            if now > upload.deadline and not upload.replies.done():
-                self._leave(upload)
-                upload.replies.set_exception(DeadlineExceeded())
-        if self._under_way:
-            self._loop.call_later(PERIOD, self._watch)
-        else:
-            self._watching = False
-
     def _board(self) -> list[Upload]:
         """Take from the queue what fits into one trip: at least one upload."""
         aboard: list[Upload] = []
-        pictures = size = 0
-        while self._queue:
-            upload = self._queue[0]
-            pictures, size = pictures + len(upload.images), size + upload.size
-            if aboard and (pictures > self._pictures or size > self._size):
-                break
+        room, size = self._pictures, self._size
+        while self._queue and not (aboard and (len(self._queue[0].images) > room or self._queue[0].size > size)):
             aboard.append(self._queue.popleft())
-            self.waiting -= len(upload.images)
-            self._aboard += len(upload.images)
-            upload.left = monotonic()
+            room, size = room - len(aboard[-1].images), size - aboard[-1].size
+            aboard[-1].left = monotonic()
+        self.waiting -= self._pictures - room
+        self._aboard += self._pictures - room
         return aboard
 
     async def _travel(self, uploads: list[Upload]) -> None:
-        images = [image for upload in uploads for image in upload.images]
-        flags = [upload.flag for upload in uploads for _ in upload.images]
-        traceparent = uploads[0].traceparent if len(uploads) == 1 else ""  # a shared trip belongs to many traces
-        end = max(upload.deadline for upload in uploads)
-        replies: list[Reply] = []
-        failure: ServiceError | None = None
+        outcome: list[Reply] | ServiceError
+        end = max(upload.deadline for upload in uploads) + SLACK
         try:
-            # by then _watch has answered those whose deadline has passed
-            async with asyncio.timeout_at(min(end + 2 * PERIOD, uploads[0].left + self._patience)):
-                replies = await self._carry(images, flags, traceparent)
+            async with asyncio.timeout_at(min(end, uploads[0].left + self._patience)):
+                outcome = await self._carry(uploads)
         except TimeoutError:
-            failure = ModelServerError()
+            outcome = ModelServerError()
         except ServiceError as error:
-            failure = error.with_traceback(None)  # this frame holds it, and the images: until the next gc
+            outcome = error.with_traceback(None)  # this frame holds it, and the images: until the next gc
         except Exception:
-            log.exception("a trip of %d pictures failed on our side", len(images))
-            failure = InternalError()
-        del self._under_way[asyncio.current_task()]  # type: ignore[arg-type]
-        self._aboard -= len(images)
+            log.exception("a trip of %d uploads failed on our side", len(uploads))
+            outcome = InternalError()
+        del self.under_way[asyncio.current_task(self._loop)]  # type: ignore[arg-type]
+        self._aboard -= sum(len(upload.images) for upload in uploads)
         self._depart()  # the next trip first: what the replies set off keeps the loop busy for milliseconds
-        self._hand_over(uploads, replies, failure)
+        self._hand_over(uploads, outcome)
 
-    def _hand_over(self, uploads: list[Upload], replies: list[Reply], failure: ServiceError | None) -> None:
+    def _hand_over(self, uploads: list[Upload], outcome: list[Reply] | ServiceError) -> None:
         at, now = 0, monotonic()
         for upload in uploads:
             upload.returned = now
-            if upload.replies.done():  # cancelled: nobody waits for it any more
+            if upload.replies.done():  # cancelled, or too late: nobody waits for it any more
                 pass
-            elif failure:
-                upload.replies.set_exception(failure)
+            elif isinstance(outcome, ServiceError):
+                upload.replies.set_exception(outcome)
             else:
-                upload.replies.set_result(replies[at : at + len(upload.images)])
+                upload.replies.set_result(outcome[at : at + len(upload.images)])
             at += len(upload.images)
         self.on_trip(at, now - uploads[0].left)
+
+    def look(self) -> None:
+        """Answer those whose deadline has passed; called now and then (proxy/watch.py)."""
+        now = monotonic()
+        for upload in (*self._queue, *chain.from_iterable(self.under_way.values())):
+            if now > upload.deadline and not upload.replies.done():
+                self._leave(upload)
+                upload.replies.set_exception(DeadlineExceeded())

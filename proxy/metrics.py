@@ -59,7 +59,7 @@ class Metrics:
     def lane(self, name: str, lane: Lane) -> None:
         """Count the trips of this lane, and show its queue."""
         self._waiting.labels(name).set_function(lambda: lane.waiting)
-        self._under_way.labels(name).set_function(lambda: lane.under_way)
+        self._under_way.labels(name).set_function(lambda: len(lane.under_way))
         pictures, seconds = self._aboard.labels(name).observe, self._trip.labels(name).observe
 
         def on_trip(count: int, duration: float) -> None:

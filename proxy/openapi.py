@@ -8,8 +8,7 @@ from pathlib import Path
 from string import Template
 
 from proxy import VERSION
-from proxy.app import Endpoint
-from proxy.request import Request, Response
+from proxy.request import Endpoint, Request, Response
 from proxy.settings import MIB, Settings
 
 TEMPLATE = Path(__file__).with_name("openapi.json")

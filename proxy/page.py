@@ -6,8 +6,7 @@ Nothing of it comes from elsewhere, and its Content-Security-Policy lets nothing
 import hashlib
 from pathlib import Path
 
-from proxy.app import Endpoint
-from proxy.request import Request, Response
+from proxy.request import Endpoint, Request, Response
 
 FOLDER = Path(__file__).parent / "page"
 SAMPLES = Path(__file__).parent.parent / "samples"

@@ -7,25 +7,28 @@ the small picture that is the only one here, since it is the model that never wa
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from proxy.errors import DeadlineExceeded, ModelServerError, Overloaded, ServiceError
+from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
 from proxy.lane import Lane, Upload
+from proxy.request import Request
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
-from proxy.trip import TRAVEL_ALONE, Reply
+from proxy.trip import DETAILS, TRAVEL_ALONE, Reply
 
-PAUSES = (0.2, 0.4)  # seconds before the second and the third attempt of a picture that travels alone
+PAUSES = (0.0, 0.2, 0.4)  # seconds before each attempt of a picture that travels alone
 # Seconds until a shared trip counts as lost: TorchServe forgets the one that a worker was just taking when it died
 # (Model.pollBatch is interrupted between two rows, and the first is dropped without an answer).
 PATIENCE = 3.0
 
+Turn = AbstractAsyncContextManager[Any]
 Result = Reply | ServiceError
 _AGAIN = Reply(TRAVEL_ALONE, b"")  # stands for the reply of a picture whose shared trip failed
+_ANY_TIME: Turn = nullcontext()
 
 
 class Predictor:
@@ -44,40 +47,25 @@ class Predictor:
         self.shared = Lane(self._share, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
 
-    def admit(self) -> None:
-        """Raise Overloaded where an upload would find the queue full."""
-        if self.shared.full:
-            raise Overloaded()
-
-    async def predict(
-        self,
-        images: Sequence[bytes],
-        flag: int,
-        uploads: list[Upload],
-        traceparent: str = "",
-        turn: AbstractAsyncContextManager[Any] = nullcontext(),  # noqa: B008
-    ) -> list[Result]:
+    async def predict(self, images: Sequence[bytes], request: Request, turn: Turn = _ANY_TIME) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
 
         Args:
             images: one image, or several that may share a trip (proxy/batch.py).
-            flag: trip.DETAILS or 0.
-            uploads: gets every upload that travelled, for whoever measures.
-            traceparent: passed on by a trip that no other upload shares.
+            request: who asks; gets every upload that travelled, for whoever measures.
             turn: held by each trip alone, so that one request's many do not go before everybody else's.
         """
+        flag = DETAILS if request.wants("details") else 0
         deadline = monotonic() + self._settings.deadline_seconds
 
         def upload(images: Sequence[bytes]) -> Upload:
-            uploads.append(Upload(images, flag, deadline, traceparent))
-            return uploads[-1]
+            request.uploads.append(Upload(images, flag, deadline, request.traceparent))
+            return request.uploads[-1]
 
         if len(images[0]) > self._settings.large_bytes:
             return [await self._by_itself(upload(images), turn)]
         try:
             replies = await self.shared.forward(upload(images))
-        except DeadlineExceeded as error:
-            return [error] * len(images)
         except ModelServerError:
             replies = [_AGAIN] * len(images)
         except ServiceError as error:
@@ -88,22 +76,21 @@ class Predictor:
         rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
         return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
 
-    async def _share(self, images: Sequence[bytes], flags: Sequence[int], traceparent: str) -> list[Reply]:
+    def _share(self, uploads: Sequence[Upload]) -> Awaitable[list[Reply]]:
         """A shared trip; one of a single picture, while nothing else is here, to the model that waits for no batch."""
-        lone = len(images) == 1 and self.shared.under_way == 1 and not self.alone.under_way
-        model = self._settings.ts_large_model if lone else self._settings.ts_model
-        return await self._carry(model, False, images, flags, traceparent)
+        lone = sum(len(upload.images) for upload in uploads) == len(self.shared.under_way) == 1
+        idle = not self.alone.under_way
+        return self._carry(self._settings.ts_large_model if lone and idle else self._settings.ts_model, False, uploads)
 
-    async def _by_itself(self, upload: Upload, turn: AbstractAsyncContextManager[Any]) -> Result:
+    async def _by_itself(self, upload: Upload, turn: Turn) -> Result:
         try:
             async with asyncio.timeout_at(upload.deadline):
                 for pause in PAUSES:
+                    await asyncio.sleep(pause)
                     with suppress(ModelServerError):
                         async with turn:
                             return (await self.alone.forward(upload))[0]
-                    await asyncio.sleep(pause)
-                async with turn:
-                    return (await self.alone.forward(upload))[0]
+            return ModelServerError()
         except TimeoutError:
             return DeadlineExceeded()
         except ServiceError as error:

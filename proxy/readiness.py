@@ -5,10 +5,12 @@ TorchServe's own /ping says Healthy while models load and for minutes after a wo
 
 import asyncio
 import base64
+from math import inf
 from time import monotonic
 
 from proxy import trip
 from proxy.errors import NotReady, ServiceError
+from proxy.lane import Upload
 from proxy.request import Request, Response
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
@@ -65,7 +67,7 @@ class Readiness:
     async def _probe(self, model: str) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                [reply] = await self._torchserve.carry(model, True, (PROBE,), (FLAGS,))
+                [reply] = await self._torchserve.carry(model, True, (Upload((PROBE,), FLAGS, inf),))
         except NotReady:
             self._reachable = False
             self._proven[model] = 0.0

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
@@ -12,9 +12,8 @@ from proxy.lane import Upload
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_TRACEPARENT = re.compile(  # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
+# version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Request:
@@ -32,11 +31,6 @@ class Request:
         traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
     """
-
-    __slots__ = (
-        "_pieces", "code", "due", "headers", "id", "late", "method", "path", "protocol", "received", "scope", "size",
-        "task", "traceparent", "unread", "uploads", "watched",
-    )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any, task: Any = None) -> None:
         self.scope, self.protocol = scope, protocol
@@ -67,11 +61,14 @@ class Request:
 
     def wants(self, flag: str) -> bool:
         """Whether the query says `flag=1`."""
-        query: str = self.scope.query_string
-        return bool(query) and f"{flag}=1" in query.split("&")
+        return f"{flag}=1" in self.scope.query_string.split("&")
 
 
 class Response(NamedTuple):
     status: int
     body: bytes
     headers: Headers = (JSON,)
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint

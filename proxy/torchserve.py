@@ -6,18 +6,17 @@ writes a new one.
 
 import logging
 from collections.abc import Sequence
-from typing import Self
 
 import aiohttp
 
 from proxy import trip
 from proxy.errors import ModelServerError, NotReady
+from proxy.lane import Upload
 from proxy.settings import Settings
 from proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
 REFUSED = (400, 401, 403)  # what TorchServe 0.12 answers to a missing, wrong or expired token
-BINARY = "application/octet-stream"
 
 
 class TorchServe:
@@ -29,8 +28,6 @@ class TorchServe:
 
     def __init__(self, settings: Settings) -> None:
         self.upstream = Upstream(settings)
-
-    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -38,45 +35,41 @@ class TorchServe:
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
+        """Close all connections."""
         await self._session.close()
 
-    async def carry(
-        self, model: str, alone: bool, images: Sequence[bytes], flags: Sequence[int], traceparent: str = ""
-    ) -> list[trip.Reply]:
-        """One trip to `model`; a reply for each image, in order.
+    async def carry(self, model: str, alone: bool, uploads: Sequence[Upload]) -> list[trip.Reply]:
+        """One trip to `model`; a reply for each image of the uploads, in order.
 
         Args:
             alone: the trip holds one upload only, so that its pictures may be of any size.
-            traceparent: the trace that the trip belongs to, if any.
 
         Raises:
             NotReady: nothing listens there.
             ModelServerError: TorchServe failed, refused or answered nonsense.
         """
-        body = trip.encode(images, flags)
+        images = [image for upload in uploads for image in upload.images]
+        body = trip.encode(images, [upload.flag for upload in uploads for _ in upload.images])
+        headers = {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": "application/octet-stream"}
+        if len(uploads) == 1 and uploads[0].traceparent:  # a shared trip belongs to many traces
+            headers["traceparent"] = uploads[0].traceparent
         try:
-            status, answer = await self._post(model, alone, body, traceparent)
+            status, answer = await self._post(model, body, headers)
             if status in REFUSED:
                 self.upstream.read_token()
-                status, answer = await self._post(model, alone, body, traceparent)
+                status, answer = await self._post(model, body, headers)
+            if status == 200:
+                return trip.decode(answer, len(images))
         except aiohttp.ClientConnectorError as error:
             raise NotReady() from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ModelServerError() from error
-        if status != 200:
-            log.warning("TorchServe answered a trip of %d pictures with %d: %.200r", len(images), status, answer)
-            raise ModelServerError()
-        try:
-            return trip.decode(answer, len(images))
-        except ValueError as error:
-            raise ModelServerError() from error
+        log.warning("TorchServe answered a trip of %d pictures with %d: %.200r", len(images), status, answer)
+        raise ModelServerError()
 
-    async def _post(self, model: str, alone: bool, body: bytes, traceparent: str) -> tuple[int, bytes]:
-        headers = self.upstream.header | {"X-Mnist-Trip": "alone" if alone else "shared", "Content-Type": BINARY}
-        if traceparent:
-            headers["traceparent"] = traceparent
+    async def _post(self, model: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        headers = headers | self.upstream.header
         async with self._session.post(self.upstream.base + model, data=body, headers=headers) as response:
             return response.status, await response.read()

@@ -12,8 +12,6 @@ DETAILS = 1  # flag of a picture whose reply shall carry details
 UNCOUNTED = 2  # flag of a picture that nobody uploaded: it proves that all works, and is no part of any statistics
 TRAVEL_ALONE = 421  # status of a picture that is too large to share a trip: send it again, alone
 
-_COUNT = struct.Struct("!I")
-
 
 class Reply(NamedTuple):
     """What the handler says to one picture: 200 and the body for the client, or another status and its reason."""
@@ -34,12 +32,12 @@ def decode(body: bytes, count: int) -> list[Reply]:
     Raises:
         ValueError: the body is not a reply to such a trip.
     """
-    if len(body) < 4 or _COUNT.unpack_from(body)[0] != count:
-        raise ValueError("the reply does not count as many pictures as the trip")
     try:
-        heads = struct.unpack_from("!" + "HI" * count, body, 4)
+        counted, *heads = struct.unpack_from("!I" + "HI" * count, body)
     except struct.error as error:
         raise ValueError("the reply is cut off") from error
+    if counted != count:
+        raise ValueError("the reply does not count as many pictures as the trip")
     replies, at = [], 4 + 6 * count
     for status, length in zip(heads[::2], heads[1::2], strict=True):
         replies.append(Reply(status, body[at : at + length]))

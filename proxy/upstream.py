@@ -4,7 +4,6 @@
 a file beside the key file. What is under way stays where it is; only new trips go elsewhere.
 """
 
-import asyncio
 import json
 import logging
 import os
@@ -14,7 +13,6 @@ from pathlib import Path
 from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
-PERIOD = 0.2  # seconds between looks
 STAND_IN = "stand_in.json"  # {"port": of its inference API, "key_file": its path, "pid": who ends it and ends with it}
 
 
@@ -32,7 +30,7 @@ class Upstream:
         self.look()
 
     def look(self) -> None:
-        """Follow the file."""
+        """Follow the file; called now and then (proxy/watch.py)."""
         port, key_file = self._settings.ts_inference_port, self._settings.ts_key_file
         with suppress(OSError, ValueError, KeyError, TypeError):  # no file; or its author has ended without removing it
             told = json.loads(key_file.with_name(STAND_IN).read_text())
@@ -52,9 +50,3 @@ class Upstream:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:  # being written at this moment, say
             log.warning("cannot read TorchServe's key file: %s", type(error).__name__)
-
-    async def watch(self) -> None:
-        """Look for ever."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            self.look()

@@ -3,7 +3,15 @@
 import asyncio
 from types import SimpleNamespace
 
+from proxy.app import App
+from proxy.cors import Cors
 from proxy.request import Request
+
+
+def app_of(routes, origins=("*",), observers=()):
+    """An application as `python -m proxy` makes it."""
+    cors = Cors(origins)
+    return App(cors.completed(routes), cors, observers)
 
 
 class Protocol:

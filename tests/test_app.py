@@ -8,10 +8,10 @@ import weakref
 import pytest
 
 from proxy import errors
-from proxy.app import App
-from proxy.cors import Cors
+from proxy.__main__ import gated
 from proxy.request import Response
-from tests.rsgi import Protocol, scope_of
+from proxy.watch import look_at_clients, watch
+from tests.rsgi import Protocol, app_of, scope_of
 
 
 async def echo(request):
@@ -31,7 +31,7 @@ ROUTES = {"/page": {"GET": echo}, "/api": {"POST": echo}, "/broken": {"GET": bro
 
 def call(method, path, headers=None, origins=("*",), **app):
     protocol = Protocol()
-    asyncio.run(App(ROUTES, Cors(origins), **app).__rsgi__(scope_of(method, path, headers), protocol))
+    asyncio.run(app_of(ROUTES, origins, **app).__rsgi__(scope_of(method, path, headers), protocol))
     return protocol
 
 
@@ -108,8 +108,13 @@ def test_gates_stand_before_endpoints_but_not_before_preflights():
     def closed(request):
         raise errors.Unauthorized()
 
-    assert error_of(call("POST", "/api", gates=[closed])) == (401, "unauthorized")
-    assert call("OPTIONS", "/api", gates=[closed]).status == 204
+    app = app_of({"/api": {"POST": gated(echo, [closed])}})
+    answers = {}
+    for method in ("POST", "OPTIONS"):
+        answers[method] = Protocol()
+        asyncio.run(app.__rsgi__(scope_of(method, "/api"), answers[method]))
+    assert error_of(answers["POST"]) == (401, "unauthorized")
+    assert answers["OPTIONS"].status == 204
 
 
 def test_observers_see_every_request_once_answered():
@@ -133,11 +138,11 @@ def test_a_client_that_leaves_ends_its_request_at_once():
             finally:
                 ended.set()
 
-        app = App({"/slow": {"GET": slow}}, Cors(("*",)))
+        app = app_of({"/slow": {"GET": slow}})
         protocol = Protocol()
         task, watching = (
             asyncio.create_task(app.__rsgi__(scope_of("GET", "/slow"), protocol)),
-            asyncio.create_task(app.watch()),
+            asyncio.create_task(watch(lambda: look_at_clients(app.open))),
         )
         await asyncio.sleep(0.1)
         assert len(app.open) == 1
@@ -155,7 +160,7 @@ def test_every_error_has_its_own_code_and_a_sentence():
         below = kind.__subclasses__()
         return [kind] if not below else [leaf for k in below for leaf in leaves(k)]
 
-    made = [k for k in [*leaves(errors.ServiceError), errors.ModelServerError] if k is not errors.PictureError]
+    made = [k for k in leaves(errors.ServiceError) if k is not errors.PictureError]
     instances = [
         k(1) if k in (errors.BodyTooLarge, errors.TooManyImages) else k("GET") if k is errors.MethodNotAllowed else k()
         for k in made
@@ -177,7 +182,7 @@ def test_a_failed_request_is_gone_without_the_garbage_collector():
         for endpoint in (too_slow, overloaded):
             protocol = Protocol()
             held = weakref.ref(protocol)
-            asyncio.run(App({"/": {"POST": endpoint}}, Cors(("*",))).__rsgi__(scope_of("POST", "/"), protocol))
+            asyncio.run(app_of({"/": {"POST": endpoint}}).__rsgi__(scope_of("POST", "/"), protocol))
             del protocol
             assert held() is None
     finally:

@@ -82,9 +82,9 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
     async def two_trips():
         gate = asyncio.Event()
 
-        async def carry(images, flags, traceparent):
+        async def carry(uploads):
             await gate.wait()
-            return [Reply(200, b"{}") for _ in images]
+            return [Reply(200, b"{}") for _ in uploads]
 
         lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
         metrics.lane("shared", lane)

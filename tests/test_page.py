@@ -7,11 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from proxy import page
-from proxy.app import App
-from proxy.cors import Cors
-from tests.rsgi import Protocol, scope_of
+from tests.rsgi import Protocol, app_of, scope_of
 
-APP = App(page.routes(), Cors(("*",)))
+APP = app_of(page.routes())
 
 
 def get(path, method="GET", **headers):

@@ -8,6 +8,8 @@ from proxy.errors import DeadlineExceeded, ModelServerError, NotReady
 from proxy.predictor import Predictor
 from proxy.settings import Settings
 from proxy.trip import TRAVEL_ALONE, Reply
+from proxy.watch import watch
+from tests.rsgi import request_of
 
 
 class TorchServe:
@@ -17,8 +19,9 @@ class TorchServe:
         self.faults, self.hang = faults or {}, hang
         self.trips, self.alone = [], []
 
-    async def carry(self, model, alone, images, flags, traceparent=""):
-        self.trips.append((model, list(images)))
+    async def carry(self, model, alone, uploads):
+        images = [image for upload in uploads for image in upload.images]
+        self.trips.append((model, images))
         if alone:
             self.alone.append(images[0])
         if self.hang:
@@ -33,7 +36,8 @@ class TorchServe:
 def predict(torchserve, *images, monkeypatch=None, **settings):
     async def scenario():
         predictor = Predictor(Settings(**settings), torchserve)
-        return await predictor.predict(images, 0, [])
+        watching = asyncio.create_task(watch(predictor.shared.look, predictor.alone.look))  # noqa: F841, RUF006
+        return await predictor.predict(images, request_of())
 
     return asyncio.run(scenario())
 
@@ -54,7 +58,7 @@ def test_a_lone_picture_goes_where_nothing_waits_for_company_unless_a_large_one_
         torchserve = TorchServe(hang=True)
         predictor = Predictor(Settings(large_bytes=1024), torchserve)
         for image in (b"a", b"b", b"x" * 2000):  # the second one finds a trip under way
-            asyncio.create_task(predictor.predict([image], 0, []))  # noqa: RUF006
+            asyncio.create_task(predictor.predict([image], request_of()))  # noqa: RUF006
             await asyncio.sleep(0.01)
         assert [model for model, _ in torchserve.trips] == ["mnist_large", "mnist", "mnist_large"]
         assert torchserve.alone == [b"x" * 2000]
@@ -62,7 +66,7 @@ def test_a_lone_picture_goes_where_nothing_waits_for_company_unless_a_large_one_
         beside = TorchServe(hang=True)
         predictor = Predictor(Settings(large_bytes=1024), beside)
         for image in (b"x" * 2000, b"a"):
-            asyncio.create_task(predictor.predict([image], 0, []))  # noqa: RUF006
+            asyncio.create_task(predictor.predict([image], request_of()))  # noqa: RUF006
             await asyncio.sleep(0.01)
         assert [model for model, _ in beside.trips] == ["mnist_large", "mnist"]
 
@@ -82,7 +86,7 @@ def test_only_what_is_too_large_to_share_is_sent_again_alone():
 
 
 def test_a_picture_that_kills_workers_is_refused_and_its_companions_are_answered(monkeypatch):
-    monkeypatch.setattr(module, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.01, 0.01))
     killer = {(b"killer", False): ModelServerError(), (b"killer", True): ModelServerError()}
     torchserve = TorchServe(killer)
     assert bodies(predict(torchserve, b"a", b"killer", b"c")) == [b"a", ModelServerError, b"c"]
@@ -109,7 +113,7 @@ def test_without_coalescing_every_upload_makes_its_own_request():
 
     async def scenario():
         predictor = Predictor(Settings(coalesce=False), torchserve)
-        await asyncio.gather(*(predictor.predict([b"%d" % i], 0, []) for i in range(30)))
+        await asyncio.gather(*(predictor.predict([b"%d" % i], request_of()) for i in range(30)))
 
     asyncio.run(scenario())
     assert [len(images) for _, images in torchserve.trips] == [1] * 30
@@ -130,9 +134,9 @@ def test_batches_are_cut_into_trips_by_count_bytes_and_size_of_picture():
 
 def test_a_picture_that_passes_the_deadline_costs_its_companions_nothing():
     class Slow(TorchServe):
-        async def carry(self, model, alone, images, flags, traceparent=""):
+        async def carry(self, model, alone, uploads):
             await asyncio.sleep(60 if alone else 0)
-            return await super().carry(model, alone, images, flags)
+            return await super().carry(model, alone, uploads)
 
     results = predict(Slow(), b"a", b"wide", b"c", deadline_seconds=0.2)
     assert bodies(results) == [b"a", DeadlineExceeded, b"c"]
@@ -143,10 +147,10 @@ def test_one_requests_many_large_pictures_take_turns_with_anothers():
         torchserve = TorchServe()
         predictor = Predictor(Settings(large_trips=1), torchserve)
         many = [b"wide %d" % number for number in range(20)]
-        first = asyncio.create_task(predictor.predict(many, 0, [], turn=asyncio.Semaphore(1)))
+        first = asyncio.create_task(predictor.predict(many, request_of(), turn=asyncio.Semaphore(1)))
         while not torchserve.alone:
             await asyncio.sleep(0)
-        await predictor.predict([b"wide, of somebody else"], 0, [], turn=asyncio.Semaphore(1))
+        await predictor.predict([b"wide, of somebody else"], request_of(), turn=asyncio.Semaphore(1))
         done = list(torchserve.alone)
         assert bodies(await first) == many
         return done
@@ -156,9 +160,9 @@ def test_one_requests_many_large_pictures_take_turns_with_anothers():
 
 def test_a_shared_trip_that_torchserve_forgot_is_made_again_alone(monkeypatch):
     class Forgetful(TorchServe):
-        async def carry(self, model, alone, images, flags, traceparent=""):
+        async def carry(self, model, alone, uploads):
             await asyncio.sleep(0 if alone else 60)
-            return await super().carry(model, alone, images, flags)
+            return await super().carry(model, alone, uploads)
 
     monkeypatch.setattr(module, "PATIENCE", 0.1)
     assert bodies(predict(Forgetful(), b"a", b"b")) == [b"a", b"b"]

@@ -17,7 +17,7 @@ class TorchServe:
     def __init__(self, **state):
         self.state = state
 
-    async def carry(self, model, alone, images, flags):
+    async def carry(self, model, alone, uploads):
         state = self.state[model]
         if state is None:
             await asyncio.sleep(60)

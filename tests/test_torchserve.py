@@ -2,15 +2,20 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 import trip as handler_side
 from proxy.errors import ModelServerError, NotReady
+from proxy.lane import Upload
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
+
+
+def upload(*images, trace=""):
+    return Upload(images, 0, 1e12, trace)
 
 
 @asynccontextmanager
@@ -24,7 +29,7 @@ async def far_end(answer, key_file):
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with TorchServe(Settings(ts_inference_port=port, ts_key_file=key_file)) as client:
+        async with aclosing(TorchServe(Settings(ts_inference_port=port, ts_key_file=key_file))) as client:
             yield client
     finally:
         await runner.cleanup()
@@ -35,7 +40,7 @@ def run(answer, tmp_path, images=(b"a", b"b"), during=None):
         async with far_end(answer, tmp_path / "keys.json") as client:
             if during:
                 during()
-            return await client.carry("mnist", False, images, [0] * len(images))
+            return await client.carry("mnist", False, [upload(*images)])
 
     return asyncio.run(scenario())
 
@@ -100,14 +105,14 @@ def test_a_connection_that_breaks_is_a_failure_of_the_trip(tmp_path):
 
 def test_nobody_listening_is_not_ready(tmp_path):
     async def scenario():
-        async with TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k")) as client:
-            await client.carry("mnist", False, [b"a"], [0])
+        async with aclosing(TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k"))) as client:
+            await client.carry("mnist", False, [upload(b"a")])
 
     with pytest.raises(NotReady):
         asyncio.run(scenario())
 
 
-def test_a_trips_trace_is_passed_on(tmp_path):
+def test_a_trace_goes_on_with_a_lone_trip_and_not_with_a_shared_one(tmp_path):
     seen = []
 
     async def noting(request):
@@ -116,8 +121,9 @@ def test_a_trips_trace_is_passed_on(tmp_path):
 
     async def scenario():
         async with far_end(noting, tmp_path / "keys.json") as client:
-            await client.carry("mnist", False, [b"a"], [0], "00-trace")
-            await client.carry("mnist", False, [b"a"], [0])
+            await client.carry("mnist", False, [upload(b"a", trace="00-trace")])
+            await client.carry("mnist", False, [upload(b"a")])
+            await client.carry("mnist", False, [upload(b"a", trace="00-trace"), upload(b"b", trace="00-other")])
 
     asyncio.run(scenario())
-    assert seen == ["00-trace", None]
+    assert seen == ["00-trace", None, None]

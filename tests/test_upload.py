@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from multipart import PushMultipartParser
 
 from proxy import errors, upload
-from proxy.app import App
-from proxy.cors import Cors
 from proxy.request import Response
-from tests.rsgi import Protocol, file, multipart, request_of, scope_of
+from proxy.watch import look_at_clients, watch
+from tests.rsgi import Protocol, app_of, file, multipart, request_of, scope_of
 
 
 def images_in(headers, body, most=1):
@@ -80,7 +79,7 @@ def test_more_pictures_than_a_batch_may_have():
     [
         ("multipart/form-data", b"--cut--\r\n"),
         ("multipart/form-data; boundary=", b"--cut--\r\n"),
-        ("multipart/form-data; boundary=" + "x" * 71, b"--" + b"x" * 71 + b"--\r\n"),
+        ("multipart/form-data; boundary=" + "x" * 1025, b"--" + b"x" * 1025 + b"--\r\n"),
         ("multipart/form-data; boundary=cut", b""),
         ("multipart/form-data; boundary=cut", b"hello"),
         ("multipart/form-data; boundary=cut", multipart(file("image", b"pixels"))[1][:-12]),
@@ -144,8 +143,8 @@ def test_a_body_that_does_not_arrive_in_time():
         return Response(200, await upload.read(request, limit=5_000, seconds=0.1, hold=keep))
 
     async def scenario():
-        app = App({"/": {"POST": endpoint}}, Cors(("*",)))
-        watching = asyncio.create_task(app.watch())
+        app = app_of({"/": {"POST": endpoint}})
+        watching = asyncio.create_task(watch(lambda: look_at_clients(app.open)))
         protocol = Protocol([b"x" * 1_000] * 3, pause=0.3)
         await app.__rsgi__(scope_of(path="/", headers={"Content-Type": "image/png"}), protocol)
         watching.cancel()
