@@ -94,7 +94,7 @@ def _refused(stack, case: Case) -> bool:
 
 def test_a_batch_of_40_megapixel_pictures_lets_others_pass(stack):
     picture = huge()["1-bit PNG"]
-    batch = request(multipart(*[(IMAGE, picture)] * 100), path="/api/mnist/batch")
+    batch = request(multipart(*[(IMAGE, picture)] * 250), path="/api/mnist/batch")
     with ThreadPoolExecutor(2) as pool:
         hogs = [pool.submit(exchange, stack.port, batch) for _ in range(2)]
         time.sleep(1)
