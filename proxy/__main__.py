@@ -6,7 +6,6 @@ import atexit
 import gc
 import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -47,8 +46,11 @@ async def serve(settings: Settings) -> None:
         looks = predictor.shared.look, predictor.alone.look, torchserve.upstream.look
         watching = asyncio.gather(readiness.watch(), watch(partial(look_at_clients, app.open), *looks))
         serving = asyncio.create_task(server.serve())
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
         collect_rarely()
-        await asyncio.wait({asyncio.create_task(_told_to_stop()), serving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({asyncio.create_task(told.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
         readiness.draining = True
         await asyncio.sleep(settings.drain_seconds)
         readiness.closed = True
@@ -72,7 +74,7 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
         "/metrics": {"GET": metrics.endpoint},
     }
     metrics.endpoints(own)  # the page's many files are one endpoint more: the other
-    routes = cors.completed({**own, **page.routes(), **openapi.routes(settings)})
+    routes = cors.completed({**own, **page.routes(openapi.document(settings))})
     metrics.lane("shared", predictor.shared)
     metrics.lane("alone", predictor.alone)
     metrics.model(lambda: readiness.proof)
@@ -122,13 +124,6 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-async def _told_to_stop() -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    await told.wait()
-
-
 async def _idle(app: App, seconds: float) -> None:
     """Wait until no request is open, but not longer than `seconds`."""
     end = monotonic() + seconds
@@ -138,22 +133,21 @@ async def _idle(app: App, seconds: float) -> None:
         log.warning("%d requests were still open when the time to drain was over", len(app.open))
 
 
-def main() -> int:
+def main() -> None:
     lines = [f"  {name:22} {about} [{default or 'none'}]" for name, default, about in table()]
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m proxy",
         description="Take pictures of digits over HTTP and forward them to TorchServe.",
         epilog="settings, all from the environment:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         uvloop.run(serve(from_environment()))
     except BadSetting as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -40,8 +40,7 @@ class Api:
         Raises:
             BadUpload, Overloaded
         """
-        limit = upload.announced(request, size)
-        body = await upload.read(request, limit, self._settings.body_seconds, self.hold)
+        body = await upload.read(request, upload.announced(request, size), self._settings.body_seconds, self.hold)
         self.predictor.shared.admit()  # many arrive at one moment, and refusing must be cheap
         return upload.images(request, body, most)
 
@@ -60,7 +59,6 @@ def prediction(result: Result) -> bytes:
     if result.status == 200:
         return result.body
     try:
-        reason = json.loads(result.body)
-        raise PictureError(result.status, reason["code"], reason["message"])
-    except (ValueError, KeyError, TypeError) as error:
+        raise PictureError(result.status, **json.loads(result.body))
+    except (ValueError, TypeError) as error:
         raise ModelServerError() from error

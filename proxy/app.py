@@ -59,12 +59,10 @@ class App:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            methods = self._routes.get(request.path)
-            if methods is None:
-                raise NotFound()
+            methods = self._routes.get(request.path, {})
             endpoint = methods.get(request.method)
             if endpoint is None:
-                raise MethodNotAllowed(", ".join(methods))
+                raise MethodNotAllowed(", ".join(methods)) if methods else NotFound()
             return await endpoint(request)
         except ServiceError as error:
             failure = error.with_traceback(None)  # its frames hold it, and the body: until the next gc

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from proxy.api import Api, prediction
 from proxy.errors import BodyTooLarge, Refusal, ServiceError
@@ -15,7 +16,6 @@ class Batch:
 
     def __init__(self, settings: Settings, api: Api) -> None:
         self._settings, self._api = settings, api
-        self._too_large = BodyTooLarge(settings.max_body_bytes)
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -29,11 +29,11 @@ class Batch:
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
-        allowed = [image for image in images if len(image) <= self._settings.max_body_bytes]
-        predict, turn = self._api.predictor.predict, asyncio.Semaphore(self._settings.large_trips)
-        groups = (predict(group, request, turn) for group in groups_of(allowed, self._settings))
-        results = iter([result for group in await asyncio.gather(*groups) for result in group])
-        return [next(results) if len(image) <= self._settings.max_body_bytes else self._too_large for image in images]
+        limit, turn = self._settings.max_body_bytes, asyncio.Semaphore(self._settings.large_trips)
+        groups = groups_of([image for image in images if len(image) <= limit], self._settings)
+        answers = await asyncio.gather(*(self._api.predictor.predict(group, request, turn) for group in groups))
+        results = chain.from_iterable(answers)
+        return [next(results) if len(image) <= limit else BodyTooLarge(limit) for image in images]
 
 
 def groups_of(images: Sequence[bytes], settings: Settings) -> Iterator[list[bytes]]:

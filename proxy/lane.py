@@ -25,11 +25,9 @@ Carry = Callable[[Sequence["Upload"]], Awaitable[list[Reply]]]
 class Upload:
     """Pictures of one client that travel together, the future of their replies, and when what happened to them."""
 
-    __slots__ = ("deadline", "flag", "images", "joined", "left", "replies", "returned", "size", "traceparent")
-
     def __init__(self, images: Sequence[bytes], flag: int, deadline: float, traceparent: str = "") -> None:
-        self.images, self.flag, self.deadline = images, flag, deadline  # trip.DETAILS or 0; monotonic seconds
-        self.traceparent = traceparent
+        # flag: trip.DETAILS or 0; deadline: monotonic seconds
+        self.images, self.flag, self.deadline, self.traceparent = images, flag, deadline, traceparent
         self.size = sum(map(len, images))  # bytes
         self.replies: asyncio.Future[list[Reply]]
         self.joined = self.left = self.returned = 0.0  # monotonic seconds: the queue, on the trip, with its replies
@@ -117,7 +115,7 @@ class Lane:
         return aboard
 
     async def _travel(self, uploads: list[Upload]) -> None:
-        outcome: list[Reply] | ServiceError
+        outcome: list[Reply] | ServiceError = InternalError()
         end = max(upload.deadline for upload in uploads) + SLACK
         try:
             async with asyncio.timeout_at(min(end, uploads[0].left + self._patience)):
@@ -128,7 +126,6 @@ class Lane:
             outcome = error.with_traceback(None)  # this frame holds it, and the images: until the next gc
         except Exception:
             log.exception("a trip of %d uploads failed on our side", len(uploads))
-            outcome = InternalError()
         del self.under_way[asyncio.current_task(self._loop)]  # type: ignore[arg-type]
         self._aboard -= sum(len(upload.images) for upload in uploads)
         self._depart()  # the next trip first: what the replies set off keeps the loop busy for milliseconds
@@ -138,12 +135,11 @@ class Lane:
         at, now = 0, monotonic()
         for upload in uploads:
             upload.returned = now
-            if upload.replies.done():  # cancelled, or too late: nobody waits for it any more
-                pass
-            elif isinstance(outcome, ServiceError):
-                upload.replies.set_exception(outcome)
-            else:
-                upload.replies.set_result(outcome[at : at + len(upload.images)])
+            if not upload.replies.done():  # else cancelled, or too late: nobody waits for it any more
+                if isinstance(outcome, ServiceError):
+                    upload.replies.set_exception(outcome)
+                else:
+                    upload.replies.set_result(outcome[at : at + len(upload.images)])
             at += len(upload.images)
         self.on_trip(at, now - uploads[0].left)
 

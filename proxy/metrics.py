@@ -77,8 +77,8 @@ class Metrics:
 
         class Model(Collector):
             def collect(self) -> Iterable[Metric]:
-                details = json.loads(read()).get("details", {})
-                yield InfoMetricFamily("mnist_model", "The model that answers", value=details.get("model"))
+                told = json.loads(read()).get("details", {})
+                yield InfoMetricFamily("mnist_model", "The model that answers", value=told.get("model"))
 
         self.registry.register(Model())
 

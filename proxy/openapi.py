@@ -8,20 +8,9 @@ from pathlib import Path
 from string import Template
 
 from proxy import VERSION
-from proxy.request import Endpoint, Request, Response
 from proxy.settings import MIB, Settings
 
 TEMPLATE = Path(__file__).with_name("openapi.json")
-
-
-def routes(settings: Settings) -> dict[str, dict[str, Endpoint]]:
-    """GET /openapi.json."""
-    response = Response(200, document(settings).encode())
-
-    async def endpoint(request: Request) -> Response:
-        return response
-
-    return {"/openapi.json": {"GET": endpoint}}
 
 
 def document(settings: Settings) -> str:

@@ -6,11 +6,13 @@ Nothing of it comes from elsewhere, and its Content-Security-Policy lets nothing
 import hashlib
 from pathlib import Path
 
-from proxy.request import Endpoint, Request, Response
+from proxy.request import Endpoint, Request, Response, Routes
 
 FOLDER = Path(__file__).parent / "page"
 SAMPLES = Path(__file__).parent.parent / "samples"
-TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "png": "image/png"}
+TEXTS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+TYPES = {suffix: f"{kind}; charset=utf-8" for suffix, kind in TEXTS.items()}
+TYPES |= {".svg": "image/svg+xml", ".png": "image/png", ".json": "application/json"}
 NAMED = {"index.html": "/", "docs.html": "/docs", "favicon.svg": "/favicon.ico"}  # the rest: /page/<name>
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -26,19 +28,17 @@ HEADERS = (
 )
 
 
-def routes() -> dict[str, dict[str, Endpoint]]:
-    """Path -> GET -> endpoint of each file."""
+def routes(document: str) -> Routes:
+    """Path -> GET -> endpoint of each file, and of the OpenAPI `document` that the page for programmers shows."""
     paths = {NAMED.get(file.name, f"/page/{file.name}"): file for file in FOLDER.iterdir()}
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
-    return {path: {"GET": _file(file)} for path, file in paths.items()}
+    files = {path: {"GET": _file(file.suffix, file.read_bytes())} for path, file in paths.items()}
+    return files | {"/openapi.json": {"GET": _file(".json", document.encode())}}
 
 
-def _file(file: Path) -> Endpoint:
-    body = file.read_bytes()
+def _file(suffix: str, body: bytes) -> Endpoint:
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    kind = TYPES[file.suffix[1:]]
-    charset = "; charset=utf-8" if kind.startswith("text/") else ""
-    headers = (("content-type", kind + charset), ("etag", etag), *HEADERS)
+    headers = (("content-type", TYPES[suffix]), ("etag", etag), *HEADERS)
     whole, unchanged = Response(200, body, headers), Response(304, b"", headers)
 
     async def endpoint(request: Request) -> Response:

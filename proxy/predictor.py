@@ -8,27 +8,25 @@ the small picture that is the only one here, since it is the model that never wa
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from time import monotonic
-from typing import Any
 
 from proxy.errors import DeadlineExceeded, ModelServerError, ServiceError
 from proxy.lane import Lane, Upload
 from proxy.request import Request
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
-from proxy.trip import DETAILS, TRAVEL_ALONE, Reply
+from proxy.trip import TRAVEL_ALONE, Reply
 
 PAUSES = (0.0, 0.2, 0.4)  # seconds before each attempt of a picture that travels alone
 # Seconds until a shared trip counts as lost: TorchServe forgets the one that a worker was just taking when it died
 # (Model.pollBatch is interrupted between two rows, and the first is dropped without an answer).
 PATIENCE = 3.0
 
-Turn = AbstractAsyncContextManager[Any]
+Turn = asyncio.Semaphore | None
 Result = Reply | ServiceError
 _AGAIN = Reply(TRAVEL_ALONE, b"")  # stands for the reply of a picture whose shared trip failed
-_ANY_TIME: Turn = nullcontext()
 
 
 class Predictor:
@@ -47,7 +45,7 @@ class Predictor:
         self.shared = Lane(self._share, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
 
-    async def predict(self, images: Sequence[bytes], request: Request, turn: Turn = _ANY_TIME) -> list[Result]:
+    async def predict(self, images: Sequence[bytes], request: Request, turn: Turn = None) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
 
         Args:
@@ -55,11 +53,10 @@ class Predictor:
             request: who asks; gets every upload that travelled, for whoever measures.
             turn: held by each trip alone, so that one request's many do not go before everybody else's.
         """
-        flag = DETAILS if request.wants("details") else 0
         deadline = monotonic() + self._settings.deadline_seconds
 
         def upload(images: Sequence[bytes]) -> Upload:
-            request.uploads.append(Upload(images, flag, deadline, request.traceparent))
+            request.uploads.append(Upload(images, request.flag, deadline, request.traceparent))
             return request.uploads[-1]
 
         if len(images[0]) > self._settings.large_bytes:
@@ -78,9 +75,8 @@ class Predictor:
 
     def _share(self, uploads: Sequence[Upload]) -> Awaitable[list[Reply]]:
         """A shared trip; one of a single picture, while nothing else is here, to the model that waits for no batch."""
-        lone = sum(len(upload.images) for upload in uploads) == len(self.shared.under_way) == 1
-        idle = not self.alone.under_way
-        return self._carry(self._settings.ts_large_model if lone and idle else self._settings.ts_model, False, uploads)
+        lone = len(uploads) == len(uploads[0].images) == len(self.shared.under_way) == 1 and not self.alone.under_way
+        return self._carry(self._settings.ts_large_model if lone else self._settings.ts_model, False, uploads)
 
     async def _by_itself(self, upload: Upload, turn: Turn) -> Result:
         try:
@@ -88,7 +84,7 @@ class Predictor:
                 for pause in PAUSES:
                     await asyncio.sleep(pause)
                     with suppress(ModelServerError):
-                        async with turn:
+                        async with turn or nullcontext():
                             return (await self.alone.forward(upload))[0]
             return ModelServerError()
         except TimeoutError:

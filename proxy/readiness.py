@@ -8,12 +8,12 @@ import base64
 from math import inf
 from time import monotonic
 
-from proxy import trip
 from proxy.errors import NotReady, ServiceError
 from proxy.lane import Upload
 from proxy.request import Request, Response
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
+from proxy.trip import DETAILS, UNCOUNTED
 
 PERIOD = 1.0  # seconds between probes once ready
 IMPATIENT = 0.1  # seconds between probes until then
@@ -22,7 +22,6 @@ LATELY = 4.0  # seconds for which a successful inference counts: one probe may b
 
 # One grey pixel: the smallest picture that goes the whole way, decoding and the net included.
 PROBE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg==")
-FLAGS = trip.DETAILS | trip.UNCOUNTED
 
 
 class Readiness:
@@ -67,17 +66,15 @@ class Readiness:
     async def _probe(self, model: str) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                [reply] = await self._torchserve.carry(model, True, (Upload((PROBE,), FLAGS, inf),))
-        except NotReady:
-            self._reachable = False
-            self._proven[model] = 0.0
-        except (ServiceError, TimeoutError):
-            return
-        else:
+                [reply] = await self._torchserve.carry(model, True, (Upload((PROBE,), DETAILS | UNCOUNTED, inf),))
             if reply.status == 200:
                 self._proven[model] = monotonic()
                 self._reachable = all(self._proven.values())
                 self.proof = reply.body
+        except NotReady:
+            self._reachable, self._proven[model] = False, 0.0
+        except (ServiceError, TimeoutError):
+            return
 
 
 async def livez(request: Request) -> Response:

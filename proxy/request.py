@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from proxy.lane import Upload
+from proxy.trip import DETAILS
 
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
@@ -28,40 +29,35 @@ class Request:
         size: bytes of the body that are held.
         unread: bytes of the body that may still be under way.
         uploads: what travelled to TorchServe for it.
+        flag: what its pictures travel with: trip.DETAILS where the query says `details=1`, else 0.
         traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
     """
 
     def __init__(self, scope: Any, protocol: Any, task: Any = None) -> None:
         self.scope, self.protocol = scope, protocol
-        self.method: str = scope.method
-        self.path: str = scope.path
+        self.method, self.path = scope.method, scope.path
         self.headers = scope.headers
         given = self.headers.get("x-request-id", "")
         self.id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
+        self.flag = DETAILS if "details=1" in scope.query_string.split("&") else 0
         self.task = task
         self.received = monotonic()
         self.due, self.late, self.watched = inf, False, False
-        self.size = 0
         self.unread = inf if "transfer-encoding" in self.headers else int(self.headers.get("content-length", 0))
         self._pieces: AsyncIterator[bytes] | None = None
         self.uploads: list[Upload] = []
-        self.code = ""
+        self.size, self.code = 0, ""
 
     async def piece(self) -> bytes:
         """The next piece of the body, empty at its end."""
-        if self._pieces is None:
-            self._pieces = aiter(self.protocol)
+        self._pieces = self._pieces or aiter(self.protocol)
         try:
             return await anext(self._pieces)  # with a default it could not be cancelled
         except StopAsyncIteration:
             return b""
-
-    def wants(self, flag: str) -> bool:
-        """Whether the query says `flag=1`."""
-        return f"{flag}=1" in self.scope.query_string.split("&")
 
 
 class Response(NamedTuple):

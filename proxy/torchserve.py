@@ -16,7 +16,6 @@ from proxy.settings import Settings
 from proxy.upstream import Upstream
 
 log = logging.getLogger(__name__)
-REFUSED = (400, 401, 403)  # what TorchServe 0.12 answers to a missing, wrong or expired token
 
 
 class TorchServe:
@@ -57,7 +56,7 @@ class TorchServe:
             headers["traceparent"] = uploads[0].traceparent
         try:
             status, answer = await self._post(model, body, headers)
-            if status in REFUSED:
+            if status in (400, 401, 403):  # what TorchServe 0.12 says of a missing, wrong or expired token
                 self.upstream.read_token()
                 status, answer = await self._post(model, body, headers)
             if status == 200:

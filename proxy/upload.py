@@ -14,7 +14,6 @@ from proxy import errors
 from proxy.request import Request
 
 Hold = Callable[[Request, int], None]
-
 AT_ONCE = 64 * 1024  # a body of at most so many bytes is read in one piece
 PARTS = 1024  # most parts of any kind in one body
 
@@ -26,12 +25,11 @@ def announced(request: Request, limit: int) -> int:
         BodyTooLarge: it says that it is larger than `limit`.
         UnsupportedMediaType: it is encoded, or neither multipart/form-data nor an image.
     """
-    headers = request.headers
-    if "content-encoding" in headers or not headers.get("content-type", "").lower().startswith(
+    if "content-encoding" in request.headers or not request.headers.get("content-type", "").lower().startswith(
         ("multipart/form-data", "image/")
     ):
         raise errors.UnsupportedMediaType()
-    length = int(headers.get("content-length", limit))
+    length = int(request.headers.get("content-length", limit))
     if length > limit:
         raise errors.BodyTooLarge(limit)
     return length

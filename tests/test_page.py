@@ -6,10 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from proxy import page
+from proxy import openapi, page
+from proxy.settings import Settings
 from tests.rsgi import Protocol, app_of, scope_of
 
-APP = app_of(page.routes())
+APP = app_of(page.routes(openapi.document(Settings())))
 
 
 def get(path, method="GET", **headers):

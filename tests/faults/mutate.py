@@ -103,7 +103,7 @@ PROTECTIONS = (
         "tests/faults/test_inputs.py -k 'and_sent or MiB'",
     ),
     Protection(
-        "gzip bombs", "proxy/upload.py", 'if "content-encoding" in headers or', "if",
+        "gzip bombs", "proxy/upload.py", 'if "content-encoding" in request.headers or', "if",
         "tests/faults/test_inputs.py -k gzip",
     ),
     Protection(
