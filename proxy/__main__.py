@@ -44,7 +44,8 @@ async def serve(settings: Settings) -> None:
         app = application(settings, predictor, torchserve.upstream, readiness)
         server = http_server(app, settings)
         looks = predictor.shared.look, predictor.alone.look, torchserve.upstream.look
-        watching = asyncio.gather(readiness.watch(), watch(partial(look_at_clients, app.open), *looks))
+        watches = readiness.watch(), watch(partial(look_at_clients, app.open), *looks)
+        watching = [asyncio.create_task(each) for each in watches]
         serving = asyncio.create_task(server.serve())
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +57,8 @@ async def serve(settings: Settings) -> None:
         readiness.closed = True
         await _idle(app, settings.grace_seconds)
         server.stop()
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         await serving
 
 

@@ -22,13 +22,12 @@ class Keys:
 
     def __call__(self, request: Request) -> None:
         """Let the request pass, or raise Unauthorized."""
-        offered = _offered(request).encode()
+        offered = _offered(request)
         if not sum([hmac.compare_digest(offered, key) for key in self._keys]):
             raise Unauthorized()
 
 
-def _offered(request: Request) -> str:
+def _offered(request: Request) -> bytes:
     """What comes as `Authorization: Bearer <key>` or `X-API-Key: <key>`."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    offered: str = credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    return offered
+    return str(credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")).encode()

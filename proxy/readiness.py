@@ -36,9 +36,8 @@ class Readiness:
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         self._torchserve = torchserve
         self._proven = dict.fromkeys((settings.ts_model, settings.ts_large_model), 0.0)  # monotonic seconds
-        self._reachable = False
         self.proof = b"{}"
-        self.draining = self.closed = False
+        self.draining = self.closed = self._reachable = False
 
     @property
     def ready(self) -> bool:
