@@ -127,7 +127,7 @@ PROTECTIONS = (
     ),
     Protection(
         "admitted requests dropped on SIGTERM", "proxy/__main__.py",
-        "        await _idle(app, settings.grace_seconds)\n", "",
+        "        await _idle(app, settings.grace_seconds)\n", "        return\n",
         "tests/faults/test_stopping.py -k admitted",
     ),
     Protection(
