@@ -57,17 +57,16 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
 async def _drip(port: int, at_once: bytes, slowly: bytes, seconds: float) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = asyncio.ensure_future(reader.read())
-    with contextlib.suppress(OSError):
-        writer.write(at_once)
-        for byte in slowly:
-            done, _ = await asyncio.wait({answer}, timeout=1)
-            if done:
-                break
-            writer.write(bytes((byte,)))
     with contextlib.suppress(OSError, TimeoutError):
-        got = await asyncio.wait_for(answer, seconds)
-        writer.close()
-        return got[9:12].decode() or "closed"
+        async with asyncio.timeout(seconds):
+            writer.write(at_once)
+            for byte in slowly:
+                if (await asyncio.wait({answer}, timeout=1))[0]:
+                    break
+                writer.write(bytes((byte,)))
+            got = await answer
+            writer.close()
+            return got[9:12].decode() or "closed"
     writer.close()
     return "open"
 
