@@ -102,10 +102,12 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _png(data: bytes, max_pixels: int) -> Decoded:
+    if data[12:16] != b"IHDR":
+        raise _undecodable()
     width, height, depth, kind = unpack_from("!IIBB", data, 16)
     _check_size(width, height, max_pixels)
     chunks = png_chunks(data)  # OpenCV would take memory for a chunk of whatever length it claims
-    if chunks[0] != b"IHDR" or chunks[-1] != b"IEND":
+    if chunks[-1:] != [b"IEND"]:
         raise _undecodable("truncated")
     if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in chunks or b"acTL" in chunks:
         return Decoded(_with_pillow(data, max_pixels), lossy=False)

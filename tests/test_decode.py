@@ -275,3 +275,8 @@ def test_mutated_files_give_an_answer_or_the_right_error(format, capfd):
                 assert (outcome.status, outcome.code) in {(413, "image_too_large"), (422, "undecodable_image")}
                 assert len(pictures) == 0
     capfd.readouterr()  # libjpeg and libtiff print their complaints
+
+
+def test_what_only_begins_as_a_png_has_no_size():
+    with pytest.raises(UndecodableImage):
+        decode(b"\x89PNG\r\n\x1a\n this is no picture")
