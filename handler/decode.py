@@ -95,10 +95,10 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
         return _other(data, max_pixels)
     except PictureError:
         raise
-    except Image.DecompressionBombError as error:
-        raise _too_large(max_pixels) from error
+    except Image.DecompressionBombError as error:  # without its traceback, whose frames would hold the pixels
+        raise _too_large(max_pixels) from error.with_traceback(None)
     except Exception as error:  # mutated files make the libraries raise nearly anything, MemoryError included
-        raise _undecodable() from error
+        raise _undecodable() from error.with_traceback(None)
 
 
 def _png(data: bytes, max_pixels: int) -> Decoded:

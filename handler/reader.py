@@ -46,7 +46,7 @@ def read(
         try:
             pixels, lossy[i] = decode(data, limits[i])
         except PictureError as error:
-            outcomes[i] = error
+            outcomes[i] = error.with_traceback(None)  # its frames hold it, and the pixels: until the next gc
             continue
         if (grey := _small_grey(pixels)) is None:
             waiting[i] = pixels

@@ -1,10 +1,13 @@
 """Images to pictures: MNIST's own pass bit for bit, the rest is canonicalized, each error stays in its place."""
 
+import gc
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from decode import EmptyImage, ImageTooLarge, UndecodableImage
 from reader import Reading, read
@@ -46,3 +49,18 @@ def test_nothing_to_read():
     pictures, outcomes = read([])
     assert pictures.shape == (0, 28, 28)
     assert outcomes == []
+
+
+def test_a_refused_image_is_gone_without_the_garbage_collector(digit):
+    """Which hardly ever runs in a worker: errors whose frames held them kept the pixels of thousands of bad uploads."""
+    file = BytesIO()
+    Image.fromarray(digit).save(file, "GIF")
+    broken = [file.getvalue()[:-300], png(digit)[:-30], b""]
+    read(broken)  # Pillow loads its plugins
+    gc.collect()
+    gc.disable()
+    try:
+        read(broken)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
