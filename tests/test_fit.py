@@ -90,7 +90,9 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
     seed, out = os.getpid(), tmp_path / "weights.pt"
     checkpoint = command.RUN / f"quick-{seed}-0.checkpoint"
     line = [sys.executable, "-m", "train", "fit", "--quick", "--epochs", "10", "--seed", str(seed), "--out", str(out)]
-    run = subprocess.Popen(line, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a test run in the background ignores it)
+    run = subprocess.Popen(line, cwd=REPOSITORY, preexec_fn=heed, **pipes)
     try:
         deadline = time.monotonic() + 240
         while not checkpoint.exists() and run.poll() is None and time.monotonic() < deadline:
