@@ -2,8 +2,8 @@
 
 import asyncio
 import timeit
-from types import SimpleNamespace
 
+from http1 import Exchange
 from proxy.access_log import as_json, as_text
 from proxy.keys import Keys
 from proxy.lane import Upload
@@ -16,7 +16,7 @@ N, ROUNDS = 100_000, 5
 def request() -> Request:
     """A request as it is when it has been answered."""
     headers = {"authorization": "Bearer " + "a" * 32, "x-request-id": "4bf92f3577b34da6"}
-    it = Request(SimpleNamespace(method="POST", path="/api/mnist", headers=headers, query_string=""), None)
+    it = Request(Exchange(None, "POST", "/api/mnist", headers))  # type: ignore[arg-type]
     upload = Upload((b"",), 0, 1.0)
     upload.joined, upload.left, upload.returned = it.received, it.received, it.received + 0.002
     it.size, it.uploads = 400, [upload]

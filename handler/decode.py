@@ -13,7 +13,7 @@ import os
 import warnings
 from contextlib import suppress
 from io import BytesIO
-from struct import unpack_from
+from struct import Struct
 from typing import ClassVar, NamedTuple
 
 import cv2
@@ -102,9 +102,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def _png(data: bytes, max_pixels: int) -> Decoded:
-    if data[12:16] != b"IHDR":
+    name, width, height, depth, kind = _IHDR.unpack_from(data, 12)
+    if name != b"IHDR":
         raise _undecodable()
-    width, height, depth, kind = unpack_from("!IIBB", data, 16)
     _check_size(width, height, max_pixels)
     chunks = png_chunks(data)  # OpenCV would take memory for a chunk of whatever length it claims
     if chunks[-1:] != [b"IEND"]:
@@ -114,6 +114,7 @@ def _png(data: bytes, max_pixels: int) -> Decoded:
     return Decoded(_with_opencv(data, _PNG_FLAGS[kind]), lossy=False)
 
 
+_IHDR = Struct("!4sIIBB")
 # By PNG's type of colour: grey, RGB, RGBA.
 _PNG_FLAGS = {0: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_COLOR_RGB, 6: cv2.IMREAD_UNCHANGED}
 
@@ -157,6 +158,8 @@ def _with_opencv(data: bytes, flag: int) -> np.ndarray:
     if found is None:
         raise _undecodable()
     height, width = found.shape[:2]
+    if max(height, width) < 2 * MAX_SIDE and orientation == 1:  # nothing to do, as for all small pictures
+        return found
     pixels = reduced_in_parts(lambda left, top, right, bottom: found[top:bottom, left:right], width, height, MAX_SIDE)
     return _upright(pixels, orientation)
 

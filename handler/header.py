@@ -1,13 +1,15 @@
 """What headers of files say, read without decoding anything. Nonsense raises ValueError, IndexError or struct.error."""
 
-from struct import unpack_from
+from struct import Struct, unpack_from
+
+_CHUNK = Struct("!I4s")
 
 
 def png_chunks(data: bytes) -> list[bytes]:
     """Types of a PNG's chunks that are there as a whole, up to IEND."""
     kinds, at = [b""], 8
     while at + 12 <= len(data) and kinds[-1] != b"IEND":
-        length, kind = unpack_from("!I4s", data, at)
+        length, kind = _CHUNK.unpack_from(data, at)
         at += 12 + length
         if at <= len(data):
             kinds.append(kind)

@@ -8,14 +8,11 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import partial
 from time import monotonic
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
+from http1 import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
@@ -30,7 +27,7 @@ from proxy.request import Endpoint, Request, Response, Routes
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 from proxy.upstream import Upstream
-from proxy.watch import look_at_clients, watch
+from proxy.watch import watch
 
 log = logging.getLogger("proxy")
 Gate = Callable[[Request], None]
@@ -42,24 +39,22 @@ async def serve(settings: Settings) -> None:
         predictor = Predictor(settings, torchserve)
         readiness = Readiness(settings, torchserve)
         app = application(settings, predictor, torchserve.upstream, readiness)
-        server = http_server(app, settings)
-        looks = predictor.shared.look, predictor.alone.look, torchserve.upstream.look
-        watches = readiness.watch(), watch(partial(look_at_clients, app.open), *looks)
-        watching = [asyncio.create_task(each) for each in watches]
-        serving = asyncio.create_task(server.serve())
+        server = Server(app)
+        looks = server.look, predictor.shared.look, predictor.alone.look, torchserve.upstream.look
+        watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
+        await server.listen(settings.host, settings.port)
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
         collect_rarely()
-        await asyncio.wait({asyncio.create_task(told.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
+        await told.wait()
         readiness.draining = True
         await asyncio.sleep(settings.drain_seconds)
         readiness.closed = True
         await _idle(app, settings.grace_seconds)
-        server.stop()
+        await server.stop()
         for task in watching:
             task.cancel()
-        await serving
 
 
 def application(settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness) -> App:
@@ -98,22 +93,6 @@ def gated(endpoint: Endpoint, gates: Sequence[Gate]) -> Endpoint:
         return endpoint(request)
 
     return enter
-
-
-def http_server(app: App, settings: Settings) -> Server:
-    """Granian inside this event loop; HTTP itself (parsing, header limits, keep-alive, 100-continue) is its work."""
-    return Server(
-        app,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=15_000, max_buffer_size=64 * 1024),
-        websockets=False,
-        backlog=2048,
-        backpressure=8192,
-        log_enabled=False,
-    )
 
 
 def collect_rarely() -> None:

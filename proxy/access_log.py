@@ -102,10 +102,10 @@ def _hops(request: Request) -> tuple[float, float, float, float]:
     """Milliseconds: the whole request, until its first upload joined a queue, the longest wait, the longest trip."""
     now = monotonic()
     total = (now - request.received) * 1000
-    uploads = [upload for upload in request.uploads if upload.joined]  # the others were refused at once
-    if not uploads:
-        return total, 0.0, 0.0, 0.0
-    arrival = uploads[0].joined - request.received
-    queue = max((upload.left or now) - upload.joined for upload in uploads)
-    trip = max((upload.returned or now) - upload.left if upload.left else 0.0 for upload in uploads)
+    arrival = queue = trip = 0.0
+    for upload in request.uploads:
+        if upload.joined:  # else it was refused at once
+            arrival = arrival or upload.joined - request.received
+            queue = max(queue, (upload.left or now) - upload.joined)
+            trip = max(trip, (upload.returned or now) - upload.left if upload.left else 0.0)
     return total, arrival * 1000, queue * 1000, trip * 1000

@@ -1,9 +1,9 @@
 """A lane: a bounded queue of uploads in front of a few trips under way.
 
 An upload that finds no trip under way leaves at once. While some are, the next one leaves with its fair share of the
-pictures: were it to leave with the first that comes, most trips would be nearly empty, and each costs TorchServe and
-its worker a millisecond. So a lone upload never waits for company, and the busier the service, the fuller its trips
-(docs/performance.md).
+pictures, no fewer and no more: were it to leave with the first that comes, most trips would be nearly empty, and each
+costs TorchServe and its worker a millisecond; were it to take all that wait, one worker would work while the others
+wait. So a lone upload never waits for company, and the busier the service, the fuller its trips (docs/performance.md).
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, Over
 from proxy.trip import Reply
 
 log = logging.getLogger(__name__)
+NEARLY = 0.75  # of its share is enough for a trip: who waits for the last few waits for a landing
+FEW = 16  # pictures that are not worth two trips, whatever the share
 SLACK = 0.2  # seconds after its deadline by which an upload has been looked at
 Carry = Callable[[Sequence["Upload"]], Awaitable[list[Reply]]]
 
@@ -94,24 +96,25 @@ class Lane:
 
     def _depart(self) -> None:
         self._departing = False
-        while self._queue and len(self.under_way) < self._trips and self._worth_a_trip():
+        while self._queue and len(self.under_way) < self._trips and self.waiting >= NEARLY * self._share():
             aboard = self._board()
             self.under_way[self._loop.create_task(self._travel(aboard))] = aboard
 
-    def _worth_a_trip(self) -> bool:
-        """Whether those who wait fill a trip, or are their share of all pictures here."""
-        return self.waiting >= self._pictures or self.waiting * (self._trips - 1) >= self._aboard
+    def _share(self) -> int:
+        """Pictures of each trip, were all that are here spread evenly over as many as there may be."""
+        return min(self._pictures, -(-(self.waiting + self._aboard) // self._trips))
 
     def _board(self) -> list[Upload]:
         """Take from the queue what fits into one trip: at least one upload."""
         aboard: list[Upload] = []
-        room, size = self._pictures, self._size
+        pictures = room = min(self._pictures, max(FEW, self._share()))
+        size = self._size
         while self._queue and not (aboard and (len(self._queue[0].images) > room or self._queue[0].size > size)):
             aboard.append(self._queue.popleft())
             room, size = room - len(aboard[-1].images), size - aboard[-1].size
             aboard[-1].left = monotonic()
-        self.waiting -= self._pictures - room
-        self._aboard += self._pictures - room
+        self.waiting -= pictures - room
+        self._aboard += pictures - room
         return aboard
 
     async def _travel(self, uploads: list[Upload]) -> None:

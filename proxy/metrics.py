@@ -1,20 +1,22 @@
 """GET /metrics: what the service does, as Prometheus text.
 
-each request and each trip -> prometheus-client's counters and histograms; what is true at the moment is read on scrape.
-A request costs 3 us of it (docs/operations.md); the library's children are kept, since looking one up takes longer than
-counting.
+each request and each trip -> prometheus-client's counters, and distributions of our own, which take a fifth of the time
+of its histograms; what is true at the moment is read on scrape (docs/operations.md). The library's children are kept,
+since looking one up takes longer than counting.
 """
 
 import json
 import platform
-from collections.abc import Callable, Collection, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import disable_created_metrics
-from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.metrics_core import HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy import VERSION
@@ -39,19 +41,21 @@ class Metrics:
         Info("mnist_build", "What runs", registry=r).info({"version": VERSION, "python": platform.python_version()})
         self._requests = Counter("mnist_requests", "Responses", ["endpoint", "status", "code"], registry=r)
         self._bytes = Counter("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], registry=r)
-        self._total = _seconds(r, "mnist_request_seconds", "From a request's head to its response", ["endpoint"])
-        self._queued = _seconds(r, "mnist_queue_seconds", "Wait of an upload for its trip", []).observe
+        self._total = Distributions(
+            "mnist_request_seconds", "From head to response, in seconds", "endpoint", SECONDS, r
+        )
+        self._queued = Distributions("mnist_queue_seconds", "Wait for a trip, in seconds", "", SECONDS, r).of("")
         self._waiting = Gauge("mnist_queue_pictures", "Pictures waiting for a trip", ["lane"], registry=r)
         self._under_way = Gauge("mnist_trips_under_way", "Trips under way", ["lane"], registry=r)
-        self._trip = _seconds(r, "mnist_trip_seconds", "A trip to TorchServe and back", ["lane"])
-        self._aboard = Histogram("mnist_trip_pictures", "Pictures in a trip", ["lane"], buckets=PICTURES, registry=r)
+        self._trip = Distributions("mnist_trip_seconds", "To TorchServe and back, in seconds", "lane", SECONDS, r)
+        self._aboard = Distributions("mnist_trip_pictures", "Pictures in a trip", "lane", PICTURES, r)
         self._of_endpoint: dict[str, tuple[Count, Count]] = {}
         self._of_outcome = cache(lambda *labels: self._requests.labels(*labels).inc)
         self.endpoints((OTHER,))
 
     def endpoints(self, paths: Collection[str]) -> None:
         """Count these paths each by itself; all others are one."""
-        self._of_endpoint |= {path: (self._bytes.labels(path).inc, self._total.labels(path).observe) for path in paths}
+        self._of_endpoint |= {path: (self._bytes.labels(path).inc, self._total.of(path)) for path in paths}
         for path in paths:  # what alerts ask for is there from the start: of a series that appears no rate is known
             for error in FEARED if path.startswith("/api/") else ():
                 self._requests.labels(path, error.status, error.code)
@@ -60,7 +64,7 @@ class Metrics:
         """Count the trips of this lane, and show its queue."""
         self._waiting.labels(name).set_function(lambda: lane.waiting)
         self._under_way.labels(name).set_function(lambda: len(lane.under_way))
-        pictures, seconds = self._aboard.labels(name).observe, self._trip.labels(name).observe
+        pictures, seconds = self._aboard.of(name), self._trip.of(name)
 
         def on_trip(count: int, duration: float) -> None:
             pictures(count)
@@ -99,5 +103,36 @@ class Metrics:
         return Response(200, generate_latest(self.registry), (("content-type", CONTENT_TYPE_PLAIN_0_0_4),))
 
 
-def _seconds(registry: CollectorRegistry, name: str, about: str, labels: list[str]) -> Histogram:
-    return Histogram(name, f"{about}, in seconds", labels, buckets=SECONDS, registry=registry)
+class Distributions(Collector):
+    """Histograms of one name, one for each value of one label.
+
+    Args:
+        name, about: as Prometheus shows them.
+        label: its name, "" for a single histogram without any.
+        bounds: upper bounds of the buckets, each included; infinity is added.
+    """
+
+    def __init__(self, name: str, about: str, label: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name, self._about, self._labels, self._bounds = name, about, [label] if label else [], bounds
+        self._found: dict[str, tuple[list[int], list[float]]] = {}  # counts of the buckets, and the sum
+        registry.register(self)
+
+    def of(self, value: str) -> Count:
+        """What counts an observation where the label has this value."""
+        bounds, counts, total = self._bounds, [0] * (len(self._bounds) + 1), [0.0]
+        self._found[value] = counts, total
+
+        def observe(amount: float) -> None:
+            counts[bisect_left(bounds, amount)] += 1
+            total[0] += amount
+
+        return observe
+
+    def collect(self) -> Iterator[Metric]:
+        """The histograms as they are now."""
+        family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        for value, (counts, total) in self._found.items():
+            buckets = list(zip(names, accumulate(counts), strict=True))
+            family.add_metric([value] if self._labels else [], buckets, total[0])
+        yield family

@@ -1,13 +1,12 @@
 """From pictures to replies: which lane they take, what is tried again, and when it has taken too long.
 
-Small pictures share trips to the model `mnist`. A picture that is large, that the handler sends back as too large to
-share, or whose shared trip failed, travels alone to `mnist_large`, which has workers of its own: what is slow there
-delays nobody here, and a picture that kills workers takes no other picture with it. While that one idles, it also takes
-the small picture that is the only one here, since it is the model that never waits for a batch to fill.
+Small pictures share trips to the model `mnist_trips`. A picture that is large, that the handler sends back as too large
+to share, or whose shared trip failed, travels alone to `mnist_large`, which has workers of its own: what is slow there
+delays nobody here, and a picture that kills workers takes no other picture with it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from time import monotonic
@@ -40,9 +39,8 @@ class Predictor:
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         s = self._settings = settings
         trips, pictures = (s.trips, s.trip_pictures) if s.coalesce else (s.trip_pictures, 1)
-        self._carry = torchserve.carry
-        large = partial(torchserve.carry, s.ts_large_model, True)
-        self.shared = Lane(self._share, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
+        small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
+        self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
         self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
 
     async def predict(self, images: Sequence[bytes], request: Request, turn: Turn = None) -> list[Result]:
@@ -72,11 +70,6 @@ class Predictor:
             return [*replies]
         rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
         return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
-
-    def _share(self, uploads: Sequence[Upload]) -> Awaitable[list[Reply]]:
-        """A shared trip; one of a single picture, while nothing else is here, to the model that waits for no batch."""
-        lone = len(uploads) == len(uploads[0].images) == len(self.shared.under_way) == 1 and not self.alone.under_way
-        return self._carry(self._settings.ts_large_model if lone else self._settings.ts_model, False, uploads)
 
     async def _by_itself(self, upload: Upload, turn: Turn) -> Result:
         try:

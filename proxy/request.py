@@ -2,11 +2,11 @@
 
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from math import inf
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from http1 import Exchange
 from proxy.lane import Upload
 from proxy.trip import DETAILS
 
@@ -21,43 +21,25 @@ class Request:
     """What came in, and what is learnt about it on its way; observers read it once the response is sent.
 
     Attributes:
-        scope, protocol: the RSGI request (method, path, headers; the body).
-        task: answers it; cancelled when the client is too slow or has left.
+        exchange: the HTTP request and the way to answer it; its body.
         received: monotonic seconds.
-        due: monotonic seconds at which `late` is set and the task cancelled; infinity when nothing is due.
-        watched: whether somebody looks out for the client's leaving.
         size: bytes of the body that are held.
-        unread: bytes of the body that may still be under way.
         uploads: what travelled to TorchServe for it.
         flag: what its pictures travel with: trip.DETAILS where the query says `details=1`, else 0.
         traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
     """
 
-    def __init__(self, scope: Any, protocol: Any, task: Any = None) -> None:
-        self.scope, self.protocol = scope, protocol
-        self.method, self.path = scope.method, scope.path
-        self.headers = scope.headers
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange, self.method, self.path, self.headers = exchange, exchange.method, exchange.path, exchange.headers
         given = self.headers.get("x-request-id", "")
-        self.id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        self.id = given if given and _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
-        self.flag = DETAILS if "details=1" in scope.query_string.split("&") else 0
-        self.task = task
+        self.flag = DETAILS if exchange.query and "details=1" in exchange.query.split("&") else 0
         self.received = monotonic()
-        self.due, self.late, self.watched = inf, False, False
-        self.unread = inf if "transfer-encoding" in self.headers else int(self.headers.get("content-length", 0))
-        self._pieces: AsyncIterator[bytes] | None = None
         self.uploads: list[Upload] = []
         self.size, self.code = 0, ""
-
-    async def piece(self) -> bytes:
-        """The next piece of the body, empty at its end."""
-        self._pieces = self._pieces or aiter(self.protocol)
-        try:
-            return await anext(self._pieces)  # with a default it could not be cancelled
-        except StopAsyncIteration:
-            return b""
 
 
 class Response(NamedTuple):

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from proxy.access_log import AccessLog, as_json, as_text
 from proxy.lane import Upload
 from proxy.request import Request, Response
+from tests.exchanges import exchange_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OK = Response(200, b'{"success": true}')
@@ -18,7 +18,7 @@ OK = Response(200, b'{"success": true}')
 
 def request(path="/api/mnist", uploads=(), **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    it = Request(SimpleNamespace(method="POST", path=path, headers=named, query_string="secret=1"), None)
+    it = Request(exchange_of(path=f"{path}?secret=1", headers=named))
     it.size = 321
     it.uploads = list(uploads)
     return it

@@ -10,8 +10,7 @@ import pytest
 from proxy import errors
 from proxy.__main__ import gated
 from proxy.request import Response
-from proxy.watch import look_at_clients, watch
-from tests.rsgi import Protocol, app_of, scope_of
+from tests.exchanges import Wire, app_of, exchange_of
 
 
 async def echo(request):
@@ -30,18 +29,18 @@ ROUTES = {"/page": {"GET": echo}, "/api": {"POST": echo}, "/broken": {"GET": bro
 
 
 def call(method, path, headers=None, origins=("*",), **app):
-    protocol = Protocol()
-    asyncio.run(app_of(ROUTES, origins, **app).__rsgi__(scope_of(method, path, headers), protocol))
-    return protocol
+    wire = Wire()
+    asyncio.run(app_of(ROUTES, origins, **app)(exchange_of(method, path, headers, wire=wire)))
+    return wire
 
 
-def error_of(protocol):
-    body = json.loads(protocol.body)
+def error_of(wire):
+    body = json.loads(wire.body)
     assert set(body) == {"success", "error"}
     assert set(body["error"]) == {"code", "message", "request_id"}
     assert body["success"] is False
-    assert body["error"]["request_id"] == protocol.headers["x-request-id"]
-    return protocol.status, body["error"]["code"]
+    assert body["error"]["request_id"] == wire.headers["x-request-id"]
+    return wire.status, body["error"]["code"]
 
 
 def test_paths_and_methods():
@@ -111,8 +110,8 @@ def test_gates_stand_before_endpoints_but_not_before_preflights():
     app = app_of({"/api": {"POST": gated(echo, [closed])}})
     answers = {}
     for method in ("POST", "OPTIONS"):
-        answers[method] = Protocol()
-        asyncio.run(app.__rsgi__(scope_of(method, "/api"), answers[method]))
+        answers[method] = Wire()
+        asyncio.run(app(exchange_of(method, "/api", wire=answers[method])))
     assert error_of(answers["POST"]) == (401, "unauthorized")
     assert answers["OPTIONS"].status == 204
 
@@ -126,33 +125,6 @@ def test_observers_see_every_request_once_answered():
     call("GET", "/page", observers=[observe])
     call("GET", "/nowhere", observers=[observe])
     assert seen == [("/page", 200, ""), ("/nowhere", 404, "not_found")]
-
-
-def test_a_client_that_leaves_ends_its_request_at_once():
-    async def scenario():
-        ended = asyncio.Event()
-
-        async def slow(request):
-            try:
-                await asyncio.sleep(60)
-            finally:
-                ended.set()
-
-        app = app_of({"/slow": {"GET": slow}})
-        protocol = Protocol()
-        task, watching = (
-            asyncio.create_task(app.__rsgi__(scope_of("GET", "/slow"), protocol)),
-            asyncio.create_task(watch(lambda: look_at_clients(app.open))),
-        )
-        await asyncio.sleep(0.1)
-        assert len(app.open) == 1
-        protocol.left.set()
-        await asyncio.wait_for(ended.wait(), 1)
-        await task
-        assert not app.open
-        watching.cancel()
-
-    asyncio.run(scenario())
 
 
 def test_every_error_has_its_own_code_and_a_sentence():
@@ -171,7 +143,7 @@ def test_every_error_has_its_own_code_and_a_sentence():
 
 
 def test_a_failed_request_is_gone_without_the_garbage_collector():
-    """Granian closes a connection whose body was not read only once nobody holds the body any more."""
+    """What it held, its body above all, must not wait in memory for the collector."""
 
     async def too_slow(request):
         result = errors.DeadlineExceeded()  # as endpoints have them: in a variable of the frame that raises
@@ -180,10 +152,10 @@ def test_a_failed_request_is_gone_without_the_garbage_collector():
     gc.disable()
     try:
         for endpoint in (too_slow, overloaded):
-            protocol = Protocol()
-            held = weakref.ref(protocol)
-            asyncio.run(app_of({"/": {"POST": endpoint}}).__rsgi__(scope_of("POST", "/"), protocol))
-            del protocol
+            exchange = exchange_of("POST", "/")
+            held = weakref.ref(exchange)
+            asyncio.run(app_of({"/": {"POST": endpoint}})(exchange))
+            del exchange
             assert held() is None
     finally:
         gc.enable()

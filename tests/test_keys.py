@@ -1,7 +1,6 @@
 """API keys: which calls pass the gate, which do not, and that all keys are compared."""
 
 import hmac
-from types import SimpleNamespace
 
 import pytest
 
@@ -9,11 +8,12 @@ from proxy.errors import Unauthorized
 from proxy.keys import Keys
 from proxy.request import Request
 from proxy.settings import BadSetting, from_environment
+from tests.exchanges import exchange_of
 
 
 def request(path="/api/mnist", **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Request(SimpleNamespace(method="POST", path=path, headers=named, query_string=""), None)
+    return Request(exchange_of(path=path, headers=named))
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,22 @@ def test_a_further_trip_leaves_with_its_share_of_the_pictures():
         group = await started(lane, upload(*[b"x"] * 9))
         few = [asyncio.create_task(lane.forward(upload(b"%d" % i))) for i in range(5)]
         await asyncio.sleep(0.01)
-        assert road.trips == [[b"a"], [b"x"] * 9, [b"0", b"1", b"2", b"3", b"4"]]  # five: half of the ten under way
+        assert road.trips == [[b"a"], [b"x"] * 9, [b"0", b"1", b"2", b"3", b"4"]]  # five: a third of all fifteen
         road.open.set()
         await asyncio.gather(*alone, *group, *few)
+
+    asyncio.run(scenario())
+
+
+def test_no_trip_takes_more_than_its_share():
+    async def scenario():
+        road = Road()
+        lane = lane_on(road, trips=3)
+        crowd = [asyncio.create_task(lane.forward(upload(b"%d" % i))) for i in range(60)]
+        await asyncio.sleep(0.01)
+        assert [len(trip) for trip in road.trips] == [20, 20, 20]
+        road.open.set()
+        await asyncio.gather(*crowd)
 
     asyncio.run(scenario())
 

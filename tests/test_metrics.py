@@ -1,7 +1,6 @@
 """Metrics: what a request and a trip leave behind, and that nobody outside can make up series."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,10 +10,11 @@ from proxy.lane import Lane, Upload
 from proxy.metrics import Metrics
 from proxy.request import Request, Response
 from proxy.trip import Reply
+from tests.exchanges import exchange_of
 
 
 def request(path="/api/mnist", size=100, code=""):
-    it = Request(SimpleNamespace(method="POST", path=path, headers={}, query_string=""), None)
+    it = Request(exchange_of(path=path))
     it.size, it.code = size, code
     return it
 

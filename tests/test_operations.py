@@ -14,8 +14,8 @@ from proxy.access_log import as_json
 from proxy.request import Response
 from tests import documents
 from tests.documents import here, shell
+from tests.exchanges import request_of
 from tests.faults.stack import running
-from tests.rsgi import request_of
 from train.pack import ROOT
 
 TEXT = (ROOT / "docs/operations.md").read_text()

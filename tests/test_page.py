@@ -8,16 +8,16 @@ import pytest
 
 from proxy import openapi, page
 from proxy.settings import Settings
-from tests.rsgi import Protocol, app_of, scope_of
+from tests.exchanges import Wire, app_of, exchange_of
 
 APP = app_of(page.routes(openapi.document(Settings())))
 
 
 def get(path, method="GET", **headers):
-    protocol = Protocol()
+    wire = Wire()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    asyncio.run(APP.__rsgi__(scope_of(method, path, named), protocol))
-    return protocol
+    asyncio.run(APP(exchange_of(method, path, named, wire=wire)))
+    return wire
 
 
 class Html(HTMLParser):

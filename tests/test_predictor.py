@@ -9,7 +9,7 @@ from proxy.predictor import Predictor
 from proxy.settings import Settings
 from proxy.trip import TRAVEL_ALONE, Reply
 from proxy.watch import watch
-from tests.rsgi import request_of
+from tests.exchanges import request_of
 
 
 class TorchServe:

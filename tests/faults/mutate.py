@@ -67,7 +67,7 @@ PROTECTIONS = (
     ),
     Protection(
         "clients that announce much and send nothing", "proxy/upload.py",
-        "        if limit <= AT_ONCE and", "        if limit and",
+        "    body = bytearray()\n    try:\n", "    body = bytearray()\n    hold(request, limit)\n    try:\n",
         "tests/faults/test_clients.py -k 'slow_bodies and 8000000'",
     ),
     Protection(
@@ -76,14 +76,12 @@ PROTECTIONS = (
         "tests/faults/test_clients.py -k 'slow_bodies and 1000'",
     ),
     Protection(
-        "slow heads and idle connections", "proxy/__main__.py", 
-        "header_read_timeout=15_000", "header_read_timeout=3_600_000",
+        "slow heads and idle connections", "http1/connection.py", "HEAD_SECONDS = 15.0", "HEAD_SECONDS = 3600.0",
         "tests/faults/test_clients.py -k 'slow_heads'",
     ),
     Protection(
-        "places held for clients that have left", "proxy/watch.py",
-        "        await request.protocol.client_disconnect()\n        request.task.cancel()\n",
-        "        await request.protocol.client_disconnect()\n",
+        "places held for clients that have left", "http1/connection.py",
+        "            elif self._left and now > self._left + LEFT_SECONDS:\n", "            elif False:\n",
         "tests/faults/test_clients.py -k leave",
     ),
     Protection(
@@ -93,13 +91,33 @@ PROTECTIONS = (
     ),
     Protection(
         "bodies without length that grow over the limit", "proxy/upload.py",
-        "        if len(body) + len(piece) > limit:\n            raise errors.BodyTooLarge(limit)\n", "",
+        "            if len(body) + len(piece) > limit:\n                raise errors.BodyTooLarge(limit)\n", "",
         "tests/faults/test_inputs.py -k 'in_chunks or chunks'",
     ),
     Protection(
-        "a refused client that never reads why", "proxy/app.py",
-        "            await _linger(request)\n", "            pass\n",
+        "a refused client that never reads why", "http1/connection.py",
+        "            self._transport.write_eof()\n", "            self._transport.abort()\n",
         "tests/faults/test_inputs.py -k 'and_sent or MiB'",
+    ),
+    Protection(
+        "a client that never stops sending", "http1/connection.py",
+        "        if self._dropped > LINGER_BYTES:\n", "        if False:\n",
+        "tests/test_http1.py -k never_stops",
+    ),
+    Protection(
+        "answers that nobody takes", "http1/connection.py",
+        "        if self._deaf and now > self._deaf + DEAF_SECONDS:\n", "        if False:\n",
+        "tests/test_http1.py -k not_read",
+    ),
+    Protection(
+        "heads without end", "http1/connection.py",
+        "            if self._head > HEAD_BYTES:\n", "            if False:\n",
+        "tests/test_http1.py -k no_request",
+    ),
+    Protection(
+        "bodies that come faster than they are taken", "http1/connection.py",
+        "self._reading.held > BACKLOG", "False",
+        "tests/test_http1.py -k no_faster",
     ),
     Protection(
         "gzip bombs", "proxy/upload.py", 'if "content-encoding" in request.headers or', "if",

@@ -1,0 +1,99 @@
+"""One request and the answer to it, as the application sees them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from math import inf
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+Header = tuple[str, str]
+BODILESS = (204, 304)  # RFC 9110, 8.6: their Content-Length would be about something else
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection: `date` is the header line of that name."""
+
+    @property
+    def date(self) -> str: ...
+    def answer(self, exchange: "Exchange", data: bytes) -> None: ...
+    def go_on(self) -> None: ...
+    def taken(self) -> None: ...
+
+
+class Exchange:
+    """One request and the answer to it.
+
+    Attributes:
+        method, path, query, headers: of the request; the path decoded, names of headers in lower case.
+        due: monotonic seconds after which a body that has not arrived is waited for no longer.
+        task: the application's work on it; cancelled when the client leaves.
+        keep_alive: whether the connection goes on after the answer.
+        whole: whether all of the body has arrived.
+        held: bytes of the body that have arrived and not been taken.
+    """
+
+    def __init__(self, wire: Wire, method: str, target: str, headers: Mapping[str, str]) -> None:
+        self._wire, self.method, self.headers = wire, method, headers
+        if not target.startswith("/"):  # in absolute form, as a forward proxy would get it
+            target = urlsplit(target)._replace(scheme="", netloc="").geturl()
+        path, _, self.query = target.partition("?")
+        self.path = unquote(path) if "%" in path else path
+        self.due, self.keep_alive, self.whole = inf, True, False
+        self.task: asyncio.Task[None] | None = None
+        self.held = 0
+        self._pieces: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+
+    async def piece(self) -> bytes:
+        """The next piece of the body, empty at its end.
+
+        Raises:
+            EOFError: the body ended before it was complete, or is no valid HTTP.
+            TimeoutError: more of it did not arrive until `due`.
+        """
+        if not (self._pieces or self.whole or self._failure):
+            if self.headers.get("expect", "").lower() == "100-continue":
+                self._wire.go_on()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._pieces:
+            piece = self._pieces.popleft()
+            self.held -= len(piece)
+            self._wire.taken()
+            return piece
+        if self._failure:
+            raise self._failure
+        return b""
+
+    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """Answer; `headers` go out as they are, beside those that HTTP itself needs."""
+        self.keep_alive = self.keep_alive and self.whole
+        head = [_STATUS_LINES[status], self._wire.date, *[f"{name}: {value}\r\n" for name, value in headers]]
+        if status not in BODILESS:
+            head.append(f"content-length: {len(body)}\r\n")
+        head.append("\r\n" if self.keep_alive else "connection: close\r\n\r\n")
+        self._wire.answer(self, "".join(head).encode("latin-1") + (b"" if self.method == "HEAD" else body))
+
+    def arrived(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._pieces.append(piece)
+        self.held += len(piece)
+        self._wake()
+
+    def completed(self) -> None:
+        """All of the body has arrived."""
+        self.whole = True
+        self._wake()
+
+    def failed(self, failure: Exception) -> None:
+        """No more of the body will arrive, nor anything else on this connection."""
+        self._failure, self.keep_alive = failure, False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)

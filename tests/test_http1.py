@@ -1,0 +1,376 @@
+"""The HTTP server over real sockets: requests in turn, bodies in pieces, clients slow, deaf, broken or gone."""
+
+import asyncio
+import socket
+import struct
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from http1 import Server, connection
+from proxy.watch import watch
+
+GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def post(body, announced=None, head=b""):
+    length = len(body) if announced is None else announced
+    return b"POST /echo HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (head, length, body)
+
+
+class Application:
+    """Echoes; `/wait` until told, `/unread` without reading, `/forget` never; notes what became of each exchange."""
+
+    def __init__(self):
+        self.told, self.seen = asyncio.Event(), []
+
+    async def __call__(self, exchange):
+        try:
+            body = b""
+            if exchange.path == "/wait":
+                await self.told.wait()
+            if exchange.path == "/forget":
+                return
+            if exchange.path == "/slow":
+                exchange.due = 0.0
+            if exchange.path != "/unread":
+                while piece := await exchange.piece():
+                    body += piece
+            exchange.respond(200, [("x-path", exchange.path)], body or exchange.path.encode())
+            self.seen.append((exchange.method, exchange.path, exchange.query, len(body)))
+        except (EOFError, TimeoutError, asyncio.CancelledError) as error:
+            self.seen.append(type(error).__name__)
+            if not isinstance(error, asyncio.CancelledError):
+                exchange.respond(400, [], type(error).__name__.encode())
+
+
+@asynccontextmanager
+async def serving(**options):
+    application = Application()
+    server = Server(application, **options)
+    await server.listen("127.0.0.1", 0)
+    looking = asyncio.create_task(watch(server.look))
+    try:
+        yield application, server, server._server.sockets[0].getsockname()[1]
+    finally:
+        await server.stop()
+        looking.cancel()
+
+
+def run(scenario, **options):
+    async def main():
+        async with serving(**options) as served, asyncio.timeout(30):
+            return await scenario(*served)
+
+    return asyncio.run(main())
+
+
+async def answer(reader):
+    """Status, headers, body of the next answer."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.strip().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return int(first.split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0)))
+
+
+async def exchanged(port, *sent, pause=0.02, end=False):
+    """All that comes back for these pieces until the server closes, or nothing has come for a second."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for piece in sent:
+        writer.write(piece)
+        await asyncio.sleep(pause)
+    if end:
+        writer.write_eof()
+    got = b""
+    with suppress(TimeoutError, ConnectionResetError):
+        while piece := await asyncio.wait_for(reader.read(65536), 1):
+            got += piece
+        writer.close()
+        return got, True
+    writer.close()
+    return got, False
+
+
+def test_one_request_after_the_other_on_one_connection():
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for body in (b"one", b"", b"x" * 300_000):
+            writer.write(post(body))
+            status, headers, echoed = await answer(reader)
+            assert (status, echoed) == (200, body or b"/echo")
+            assert headers["date"].endswith("GMT")
+            assert "connection" not in headers
+        assert len(server.connections) == 1
+        writer.close()
+
+    run(scenario)
+
+
+def test_requests_sent_at_once_are_answered_in_their_order():
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET % b"wait" + b"".join(GET % b"%d" % n for n in range(50)) + post(b"last"))
+        await asyncio.sleep(0.1)
+        application.told.set()
+        paths = [(await answer(reader))[1]["x-path"] for _ in range(52)]
+        assert paths == ["/wait", *(f"/{n}" for n in range(50)), "/echo"]
+        writer.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_any_cut_of_the_bytes_is_the_same_request(size):
+    async def scenario(application, server, port):
+        sent = post(b"body " * 30, head=b"X-A: b\r\n")
+        got, _ = await exchanged(port, *(sent[at : at + size] for at in range(0, len(sent), size)), pause=0.001)
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.endswith(b"body " * 30)
+
+    run(scenario)
+
+
+def test_chunks():
+    async def scenario(application, server, port):
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        got, closed = await exchanged(port, head, b"3\r\nabc\r\n", b"2;x=y\r\nde\r\n0\r\n\r\n")
+        assert got.endswith(b"abcde")
+        assert not closed
+
+    run(scenario)
+
+
+def test_who_waits_for_leave_to_send_the_body_gets_it_only_where_it_is_read():
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(b"", 5, b"Expect: 100-continue\r\n"))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hello")
+        assert (await answer(reader))[2] == b"hello"
+        writer.write(post(b"", 5, b"Expect: 100-continue\r\n").replace(b"/echo", b"/unread"))
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        writer.close()
+
+    run(scenario)
+
+
+def test_targets():
+    async def scenario(application, server, port):
+        for target in (b"/a%20b?c=%20d", b"http://x/a%20b?c=%20d"):
+            await exchanged(port, b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target)
+        assert application.seen == [("GET", "/a b", "c=%20d", 0)] * 2
+
+    run(scenario)
+
+
+def test_head_has_the_length_and_not_the_body():
+    async def scenario(application, server, port):
+        got, _ = await exchanged(port, b"HEAD /four HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"content-length: 5\r\n" in got
+        assert got.endswith(b"\r\n\r\n")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
+def test_who_wants_the_connection_closed_gets_that(head):
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, head)
+        assert b"connection: close\r\n" in got
+        assert closed
+
+    run(scenario)
+
+
+def test_an_upgrade_is_not_taken_and_the_request_is_answered():
+    async def scenario(application, server, port):
+        upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+        for sent in (post(b"hello", head=upgrade), b"GET /hello HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"):
+            got, closed = await exchanged(port, sent, b"PRI * HTTP/2.0\r\n")
+            assert got.startswith(b"HTTP/1.1 200 ")
+            assert got.endswith(b"hello")
+            assert closed
+
+    run(scenario)
+
+
+BROKEN = {
+    "not HTTP": (b"\x00\x01\x02\r\n\r\n", b"400"),
+    "a head over the limit": (b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000, b"431"),
+    "too many headers": (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(200)) + b"\r\n", b"431"),
+    "too long a target": (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+    "endless target": (b"GET /" + b"a" * 200_000, b"414"),
+    "two lengths": (post(b"", head=b"Content-Length: 5\r\n"), b"400"),
+    "a length and chunks": (post(b"", head=b"Transfer-Encoding: chunked\r\n"), b"400"),
+    "another encoding": (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"400"),
+    "a method nobody knows": (b"BREW / HTTP/1.1\r\n\r\n", b"400"),
+    "an address that is none": (b"GET http://[ HTTP/1.1\r\n\r\n", b"400"),
+    "a bare line feed": (b"GET / HTTP/1.1\r\nX: a\n b\r\n\r\n", b"400"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_request_is_told_so_and_closed(name):
+    async def scenario(application, server, port):
+        sent, status = BROKEN[name]
+        got, closed = await exchanged(port, sent, b"more " * 100_000)
+        assert got.startswith(b"HTTP/1.1 " + status)
+        assert got.count(b"HTTP/1.1") == 1
+        assert closed
+        assert application.seen == []
+
+    run(scenario)
+
+
+def test_what_is_broken_behind_a_good_request_takes_nothing_from_it():
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, GET % b"good" + b"\x00\x01\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.endswith(b"/good")
+        assert closed
+
+    run(scenario)
+
+
+NO_CHUNK = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz"
+
+
+@pytest.mark.parametrize(("sent", "end"), [(post(b"half", 8), True), (NO_CHUNK, False)])
+def test_a_body_that_breaks_off_is_told_to_the_application(sent, end):
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, sent, b"\r\n" if not end else b"", end=end)
+        assert got.endswith(b"EOFError")
+        assert closed
+        assert application.seen == ["EOFError"]
+
+    run(scenario)
+
+
+def test_a_body_that_is_late_is_told_to_the_application():
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, post(b"half", 8).replace(b"/echo", b"/slow"))
+        assert got.endswith(b"TimeoutError")
+        assert closed
+
+    run(scenario)
+
+
+def test_a_client_that_is_refused_while_it_sends_reads_why():
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, post(b"", 50_000_000).replace(b"/echo", b"/unread"), bytes(9_000_000))
+        assert got.endswith(b"/unread")
+        assert closed
+
+    run(scenario)
+
+
+def test_who_never_stops_sending_is_cut_off(monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_BYTES", 1_000_000)
+
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(b"", 10**9).replace(b"/echo", b"/unread"))
+        assert (await answer(reader))[0] == 200
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                writer.write(bytes(100_000))
+                await writer.drain()
+            raise AssertionError("a hundred megabytes were taken")
+        assert not server.connections
+
+    run(scenario)
+
+
+def test_a_body_is_read_no_faster_than_it_is_taken():
+    async def scenario(application, server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(b"", 100_000_000).replace(b"/echo", b"/wait"))
+        for _ in range(100):
+            writer.write(bytes(200_000))
+        await asyncio.sleep(0.3)
+        [held] = [each._reading.held for each in server.connections]
+        assert held < 2_000_000
+        writer.transport.abort()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_client_that_leaves_ends_its_request(reset):
+    async def scenario(application, server, port):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(GET % b"wait")
+        await asyncio.sleep(0.1)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        await asyncio.sleep(0.2 if reset else 1)
+        assert application.seen == ["CancelledError"]
+        await asyncio.sleep(0.2)
+        assert not server.connections
+
+    run(scenario)
+
+
+def test_a_client_that_closes_only_its_own_side_is_answered():
+    async def scenario(application, server, port):
+        got, closed = await exchanged(port, GET % b"hello", end=True)
+        assert got.endswith(b"/hello")
+        assert closed
+
+    run(scenario)
+
+
+def test_heads_that_do_not_come_and_connections_that_idle_are_closed(monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
+
+    async def scenario(application, server, port):
+        assert await exchanged(port) == (b"", True)
+        got, closed = await exchanged(port, b"GET / HT")
+        assert got.startswith(b"HTTP/1.1 408 ")
+        assert closed
+        got, closed = await exchanged(port, GET % b"good", pause=0.6)
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert closed
+
+    run(scenario)
+
+
+def test_who_does_not_read_is_read_from_no_further_and_dropped_in_the_end(monkeypatch):
+    monkeypatch.setattr(connection, "DEAF_SECONDS", 1.0)
+
+    async def scenario(application, server, port):
+        deaf = socket.create_connection(("127.0.0.1", port))
+        deaf.setblocking(False)
+        sent, uploads = 0, post(b"x" * 50_000) * 10
+        for _ in range(200):
+            with suppress(BlockingIOError):
+                sent += deaf.send(uploads)
+            await asyncio.sleep(0.001)
+        [held] = server.connections
+        assert held._transport.get_write_buffer_size() < 2_000_000
+        await asyncio.sleep(2)
+        assert not server.connections
+        deaf.close()
+
+    run(scenario)
+
+
+def test_a_request_that_the_application_forgets_ends_the_connection():
+    async def scenario(application, server, port):
+        assert await exchanged(port, GET % b"forget") == (b"", True)
+
+    run(scenario)
+
+
+def test_more_connections_than_there_may_be():
+    async def scenario(application, server, port):
+        first = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await exchanged(port, GET % b"late") == (b"", True)
+        first[0][1].write(GET % b"early")
+        assert (await answer(first[0][0]))[0] == 200
+        for _, writer in first:
+            writer.close()
+
+    run(scenario, most=3)
