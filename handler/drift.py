@@ -29,7 +29,7 @@ ROWS: tuple[str, tuple[str, ...]] = "mnist_direct_rows_total", ()  # over the ba
 class Drift:
     """Counts predictions, warnings and refusals of one version of the model.
 
-    What was counted last is told with the next batch; the proxy's probes see to it that one comes every second.
+    What was counted last is told with the next batch: each second where the proxy's probes go, else with the next upload.
     """
 
     def __init__(self, version: str) -> None:

@@ -30,9 +30,9 @@ def announced(request: Request, limit: int) -> int:
         BodyTooLarge: it says that it is larger than `limit`.
         UnsupportedMediaType: it is encoded, or neither multipart/form-data nor an image.
     """
-    if "content-encoding" in request.headers or not request.headers.get("content-type", "").lower().startswith(
-        ("multipart/form-data", "image/")
-    ):
+    kind = request.headers.get("content-type", "").lower()
+    known = kind.startswith(("multipart/form-data", "image/")) and kind.isascii()
+    if not known or "content-encoding" in request.headers:
         raise errors.UnsupportedMediaType()
     length = int(request.headers.get("content-length", limit))
     if length > limit:

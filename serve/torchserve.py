@@ -33,12 +33,12 @@ def command(archive: Path, temp: Path) -> list[str | Path]:
 
 
 def environment(settings: Settings, logs: Path, temp: Path) -> dict[str, str]:
-    """Ports, workers, places; no PYTHONPATH: a worker would import the checkout's files instead of the archive's."""
+    """Ports, workers, places, an allocator that keeps no large block; no PYTHONPATH: it would shadow the archive."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "TS_CONFIG_FILE")}
     ports = {name: getattr(settings, f"ts_{name}_port") for name in ("inference", "management", "metrics")}
     kept |= {f"TS_{name.upper()}_ADDRESS": f"http://127.0.0.1:{port}" for name, port in ports.items()}
     kept |= {"LOG_LOCATION": str(logs), "METRICS_LOCATION": str(logs), "TEMP": str(temp), "TMPDIR": str(temp)}
-    return kept | {"TS_DEFAULT_WORKERS_PER_MODEL": str(settings.ts_workers)}
+    return kept | {"TS_DEFAULT_WORKERS_PER_MODEL": str(settings.ts_workers), "MALLOC_MMAP_THRESHOLD_": "1048576"}
 
 
 def failure(logs: Path) -> str | None:

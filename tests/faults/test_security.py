@@ -96,7 +96,7 @@ def test_no_model_is_registered_over_http_even_with_the_token(stack, url):
     )
     assert 400 <= status < 500
     models = json.loads(ask(stack, "TS_MANAGEMENT_PORT", "GET", "/models", token(stack, "management"))[1])
-    assert {model["modelName"] for model in models["models"]} == {"mnist", "mnist_large"}
+    assert {model["modelName"] for model in models["models"]} == {"mnist", "mnist_trips", "mnist_large"}
 
 
 def test_the_token_file_is_its_owners_alone(stack):
