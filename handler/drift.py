@@ -29,7 +29,7 @@ ROWS: tuple[str, tuple[str, ...]] = "mnist_direct_rows_total", ()  # over the ba
 class Drift:
     """Counts predictions, warnings and refusals of one version of the model.
 
-    What was counted last is told with the next batch: each second where the proxy's probes go, else with the next upload.
+    What was counted last is told with the next batch: within a second where the proxy probes, else by the next upload.
     """
 
     def __init__(self, version: str) -> None:

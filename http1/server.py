@@ -32,7 +32,7 @@ class Server:
 
     async def listen(self, host: str, port: int) -> None:
         """Take connections from now on. Raises OSError where that cannot be."""
-        self._server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=2048)
+        self._server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=8192)
 
     def look(self) -> None:
         """End what has taken too long; to be called ten times a second."""
