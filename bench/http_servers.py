@@ -32,7 +32,7 @@ def http1(port: int) -> None:
 
     async def serve() -> None:
         server = Server(application)
-        await server.listen("127.0.0.1", port)
+        server.listen("127.0.0.1", port)
         while True:
             await asyncio.sleep(0.1)
             server.look()

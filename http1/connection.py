@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
             self._refuse(error.__context__)
         except (Refused, HttpParserError) as error:
             self._refuse(error)
+        self._begin()
 
     def eof_received(self) -> bool:
         self._left = monotonic()
@@ -119,7 +120,6 @@ class Connection(asyncio.Protocol):
         self._reading, self._head = Exchange(self, method, target, self._headers), 0
         self._reading.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
         self._exchanges.append(self._reading)
-        self._begin()
 
     def on_body(self, piece: bytes) -> None:
         self._reading.arrived(piece)  # type: ignore[union-attr]
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._exchanges.popleft()
         if self._left or not exchange.keep_alive:
             self._see_off(at_once=exchange.whole)
-        elif self._exchanges:
+        elif self._exchanges and exchange.task:
             self._begin()
             self.regulate()
 
@@ -175,11 +175,12 @@ class Connection(asyncio.Protocol):
         """End what has taken too long."""
         if self._deaf and now > self._deaf + DEAF_SECONDS:
             self._transport.abort()
-        elif self._exchanges and self._exchanges[0].task:
-            if self._exchanges[0].task.done():  # without an answer
+        elif self._exchanges and self._exchanges[0].begun:
+            task = self._exchanges[0].task
+            if not task or task.done():  # without an answer
                 self._transport.abort()
             elif self._left and now > self._left + LEFT_SECONDS:
-                self._exchanges[0].task.cancel()
+                task.cancel()
             elif self._reading and now > self._reading.due:
                 self._reading.failed(TimeoutError())
         elif self._dropping:
@@ -201,9 +202,11 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Let the application answer the first exchange, where it does not yet, and where the last answer is taken."""
-        if self._exchanges and not self._exchanges[0].task and not self._deaf:
+        while self._exchanges and not self._exchanges[0].begun and not self._deaf and not self._transport.is_closing():
             exchange = self._exchanges[0]
-            exchange.task = self._server.loop.create_task(self._server.application(exchange))
+            exchange.begun = True
+            if work := self._server.application(exchange):
+                exchange.task = self._server.loop.create_task(work)
 
     def _without_parser(self, data: bytes) -> None:
         """Bytes after a head that asks for another protocol, which is not spoken here: its body, and no more of it."""

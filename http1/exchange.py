@@ -29,6 +29,7 @@ class Exchange:
     Attributes:
         method, path, query, headers: of the request; the path decoded, names of headers in lower case.
         due: monotonic seconds after which a body that has not arrived is waited for no longer.
+        begun: whether the application has been called with it.
         task: the application's work on it; cancelled when the client leaves.
         keep_alive: whether the connection goes on after the answer.
         whole: whether all of the body has arrived.
@@ -41,7 +42,7 @@ class Exchange:
             target = urlsplit(target)._replace(scheme="", netloc="").geturl()
         path, _, self.query = target.partition("?")
         self.path = unquote(path) if "%" in path else path
-        self.due, self.keep_alive, self.whole = inf, True, False
+        self.due, self.keep_alive, self.whole, self.begun = inf, True, False, False
         self.task: asyncio.Task[None] | None = None
         self.held = 0
         self._pieces: deque[bytes] = deque()

@@ -1,6 +1,8 @@
 """Listens, and looks at all connections now and then: a timer for each would be a tenth of the work."""
 
 import asyncio
+import logging
+import socket
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from time import monotonic
@@ -9,41 +11,69 @@ from typing import Any
 from http1.connection import Connection
 from http1.exchange import Exchange
 
-Application = Callable[[Exchange], Coroutine[Any, Any, None]]
+log = logging.getLogger(__name__)
+BACKLOG = 4096  # connections that may wait to be taken
+Application = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 
 
 class Server:
     """Serves one application; made inside the event loop that it runs in.
 
     Args:
-        application: called with each exchange; answers it, whatever happens, unless it is cancelled.
+        application: called with each exchange; answers it at once, or gives the work that will, unless it is cancelled.
         most: connections at one time; those beyond are closed at once.
 
     Attributes:
         connections: those that are open.
         date: the header line, right to the second.
+        listener: the socket, once it listens.
     """
 
     def __init__(self, application: Application, most: int = 8192) -> None:
         self.application, self.most = application, most
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self._accepting: set[asyncio.Task[Any]] = set()
+        self._shut = False
         self.look()
 
-    async def listen(self, host: str, port: int) -> None:
+    def listen(self, host: str, port: int) -> None:
         """Take connections from now on. Raises OSError where that cannot be."""
-        self._server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=8192)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self.listener.setblocking(False)
+        self.loop.add_reader(self.listener, self._accept)
+
+    def _accept(self) -> None:
+        """Take all who wait: uvloop's own server takes one a turn of the loop, and in a crowd a turn takes long."""
+        for _ in range(BACKLOG):
+            try:
+                client = self.listener.accept()[0]
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptors left, say
+                log.warning("cannot take a connection: %s", error.strerror)
+                self.loop.remove_reader(self.listener)  # until the next look
+                self._shut = True
+                return
+            task = self.loop.create_task(self.loop.connect_accepted_socket(lambda: Connection(self), client))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
 
     def look(self) -> None:
         """End what has taken too long; to be called ten times a second."""
         self.date = f"date: {formatdate(usegmt=True)}\r\n"
+        if self._shut:
+            self._shut = False
+            self.loop.add_reader(self.listener, self._accept)
         now = monotonic()
         for connection in tuple(self.connections):
             connection.look(now)
 
     async def stop(self, seconds: float = 1.0) -> None:
         """Take no more connections, and close those there are; whoever has not taken its answer by then loses it."""
-        self._server.close()
+        self.loop.remove_reader(self.listener)
+        self.listener.close()
         for connection in tuple(self.connections):
             connection.close()
         end = monotonic() + seconds

@@ -6,7 +6,6 @@ import atexit
 import gc
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from time import monotonic
 
@@ -16,21 +15,20 @@ from http1 import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
-from proxy.app import App
+from proxy.app import App, Gate
 from proxy.batch import Batch
 from proxy.cors import Cors
 from proxy.keys import Keys
 from proxy.metrics import Metrics
 from proxy.predictor import Predictor
 from proxy.readiness import Readiness, livez
-from proxy.request import Endpoint, Request, Response, Routes
+from proxy.request import Routes
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 from proxy.upstream import Upstream
 from proxy.watch import watch
 
 log = logging.getLogger("proxy")
-Gate = Callable[[Request], None]
 
 
 async def serve(settings: Settings) -> None:
@@ -42,7 +40,7 @@ async def serve(settings: Settings) -> None:
         server = Server(app)
         looks = server.look, predictor.shared.look, predictor.alone.look, torchserve.upstream.look
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
-        await server.listen(settings.host, settings.port)
+        server.listen(settings.host, settings.port)
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -60,12 +58,13 @@ async def serve(settings: Settings) -> None:
 def application(settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness) -> App:
     """The way of an upload, and around it what may be left out."""
     api = Api(settings, predictor, readiness)
+    batch = Batch(settings, api)
     gates: list[Gate] = [api.admit, *([Keys(settings.api_keys)] if settings.api_keys else [])]
     metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
     atexit.register(access_log.close)
     own: Routes = {
-        "/api/mnist": {"POST": gated(api, gates)},
-        "/api/mnist/batch": {"POST": gated(Batch(settings, api), gates)},
+        "/api/mnist": {"POST": api},
+        "/api/mnist/batch": {"POST": batch},
         "/livez": {"GET": livez},
         "/readyz": {"GET": readiness.readyz},
         "/metrics": {"GET": metrics.endpoint},
@@ -80,19 +79,8 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    app = App(routes, cors, [metrics.observe, *access_log.observers])
+    app = App(routes, cors, {api: gates, batch: gates}, [metrics.observe, *access_log.observers])
     return app
-
-
-def gated(endpoint: Endpoint, gates: Sequence[Gate]) -> Endpoint:
-    """The endpoint behind gates, which may raise a ServiceError; no coroutine, since refusing must be cheap."""
-
-    def enter(request: Request) -> Awaitable[Response]:
-        for gate in gates:
-            gate(request)
-        return endpoint(request)
-
-    return enter
 
 
 def collect_rarely() -> None:
@@ -108,6 +96,7 @@ def collect_rarely() -> None:
 async def _idle(app: App, seconds: float) -> None:
     """Wait until no request is open, but not longer than `seconds`."""
     end = monotonic() + seconds
+    await asyncio.sleep(0.02)  # what was admitted last is begun
     while app.open and monotonic() < end:
         await asyncio.sleep(0.02)
     if app.open:

@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from http1 import Exchange
 from proxy.cors import Cors
 from proxy.errors import InternalError, MethodNotAllowed, NotFound, ServiceError
-from proxy.request import JSON, Request, Response, Routes
+from proxy.request import JSON, Endpoint, Request, Response, Routes
 
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Request, Response], None]
+Gate = Callable[[Request], None]
+Gates = Mapping[Endpoint, Sequence[Gate]]
+NO_GATES: Gates = MappingProxyType({})
 
 
 class App:
@@ -20,41 +25,57 @@ class App:
     Args:
         routes: what answers which path and method.
         cors: which pages may read the answers.
+        gates: what must let a request pass before its endpoint; raises a ServiceError where it does not.
         observers: called with each request and its response once it is sent.
 
     Attributes:
         open: the requests being answered at this moment.
     """
 
-    def __init__(self, routes: Routes, cors: Cors, observers: Sequence[Observer] = ()) -> None:
-        self._routes, self._cors, self._observers = routes, cors, observers
+    def __init__(self, routes: Routes, cors: Cors, gates: Gates = NO_GATES, observers: Sequence[Observer] = ()) -> None:
+        self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
         self.open: set[Request] = set()
 
-    async def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Refuse at once, since refusing must be cheap; else the work that answers."""
         request = Request(exchange)
-        self.open.add(request)
-        try:
-            response = await self._respond(request)
-            headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request)]
-            exchange.respond(response.status, headers, response.body)
-        except asyncio.CancelledError:  # the client went away; nobody is left to answer
-            response = Response(499, b"")
-        finally:
-            self.open.discard(request)
-        for observe in self._observers:
-            observe(request, response)
-
-    async def _respond(self, request: Request) -> Response:
         try:
             methods = self._routes.get(request.path, {})
             endpoint = methods.get(request.method)
             if endpoint is None:
                 raise MethodNotAllowed(", ".join(methods)) if methods else NotFound()
-            return await endpoint(request)
-        except ServiceError as error:
-            failure = error.with_traceback(None)  # its frames hold it, and the body: until the next gc
-        except Exception:
-            log.exception("request %s failed on our side", request.id)
-            failure = InternalError()
-        request.code = failure.code
-        return Response(failure.status, failure.body(request.id), (JSON, *failure.headers))
+            for gate in self._gates.get(endpoint, ()):
+                gate(request)
+        except Exception as error:
+            self._respond(request, _failure(request, error))
+            return None
+        return self._answer(request, endpoint)
+
+    async def _answer(self, request: Request, endpoint: Endpoint) -> None:
+        self.open.add(request)
+        try:
+            response = await endpoint(request)
+        except asyncio.CancelledError:  # the client went away; nobody is left to answer
+            response = Response(499, b"")
+        except Exception as error:
+            response = _failure(request, error)
+        finally:
+            self.open.discard(request)
+        self._respond(request, response)
+
+    def _respond(self, request: Request, response: Response) -> None:
+        if response.status != 499:
+            headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request)]
+            request.exchange.respond(response.status, headers, response.body)
+        for observe in self._observers:
+            observe(request, response)
+
+
+def _failure(request: Request, error: Exception) -> Response:
+    """What the client is told of it."""
+    if not isinstance(error, ServiceError):
+        log.exception("request %s failed on our side", request.id)
+        error = InternalError()
+    error.with_traceback(None)  # its frames hold it, and the body: until the next gc
+    request.code = error.code
+    return Response(error.status, error.body(request.id), (JSON, *error.headers))

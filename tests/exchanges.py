@@ -1,5 +1,7 @@
 """The far end of the proxy's wire, for tests: exchanges as the HTTP server would hand them over."""
 
+import asyncio
+
 from http1 import Exchange
 from proxy.app import App
 from proxy.cors import Cors
@@ -7,10 +9,16 @@ from proxy.request import Request
 from tests.faults.wire import parse_head
 
 
-def app_of(routes, origins=("*",), observers=()):
+def app_of(routes, origins=("*",), **app):
     """An application as `python -m proxy` makes it."""
     cors = Cors(origins)
-    return App(cors.completed(routes), cors, observers)
+    return App(cors.completed(routes), cors, **app)
+
+
+def ask(app, exchange):
+    """Let the application answer."""
+    if work := app(exchange):
+        asyncio.run(work)
 
 
 class Wire:

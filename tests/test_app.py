@@ -1,6 +1,5 @@
 """Routing, ids, CORS and errors of the application, as a client sees them."""
 
-import asyncio
 import gc
 import json
 import weakref
@@ -8,9 +7,8 @@ import weakref
 import pytest
 
 from proxy import errors
-from proxy.__main__ import gated
 from proxy.request import Response
-from tests.exchanges import Wire, app_of, exchange_of
+from tests.exchanges import Wire, app_of, ask, exchange_of
 
 
 async def echo(request):
@@ -30,7 +28,7 @@ ROUTES = {"/page": {"GET": echo}, "/api": {"POST": echo}, "/broken": {"GET": bro
 
 def call(method, path, headers=None, origins=("*",), **app):
     wire = Wire()
-    asyncio.run(app_of(ROUTES, origins, **app)(exchange_of(method, path, headers, wire=wire)))
+    ask(app_of(ROUTES, origins, **app), exchange_of(method, path, headers, wire=wire))
     return wire
 
 
@@ -107,11 +105,11 @@ def test_gates_stand_before_endpoints_but_not_before_preflights():
     def closed(request):
         raise errors.Unauthorized()
 
-    app = app_of({"/api": {"POST": gated(echo, [closed])}})
+    app = app_of({"/api": {"POST": echo}}, gates={echo: [closed]})
     answers = {}
     for method in ("POST", "OPTIONS"):
         answers[method] = Wire()
-        asyncio.run(app(exchange_of(method, "/api", wire=answers[method])))
+        ask(app, exchange_of(method, "/api", wire=answers[method]))
     assert error_of(answers["POST"]) == (401, "unauthorized")
     assert answers["OPTIONS"].status == 204
 
@@ -154,7 +152,7 @@ def test_a_failed_request_is_gone_without_the_garbage_collector():
         for endpoint in (too_slow, overloaded):
             exchange = exchange_of("POST", "/")
             held = weakref.ref(exchange)
-            asyncio.run(app_of({"/": {"POST": endpoint}})(exchange))
+            ask(app_of({"/": {"POST": endpoint}}), exchange)
             del exchange
             assert held() is None
     finally:

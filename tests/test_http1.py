@@ -48,10 +48,10 @@ class Application:
 async def serving(**options):
     application = Application()
     server = Server(application, **options)
-    await server.listen("127.0.0.1", 0)
+    server.listen("127.0.0.1", 0)
     looking = asyncio.create_task(watch(server.look))
     try:
-        yield application, server, server._server.sockets[0].getsockname()[1]
+        yield application, server, server.listener.getsockname()[1]
     finally:
         await server.stop()
         looking.cancel()

@@ -1,6 +1,5 @@
 """The page's files as served: complete, own, cacheable, and locked to this origin."""
 
-import asyncio
 import re
 from html.parser import HTMLParser
 
@@ -8,7 +7,7 @@ import pytest
 
 from proxy import openapi, page
 from proxy.settings import Settings
-from tests.exchanges import Wire, app_of, exchange_of
+from tests.exchanges import Wire, app_of, ask, exchange_of
 
 APP = app_of(page.routes(openapi.document(Settings())))
 
@@ -16,7 +15,7 @@ APP = app_of(page.routes(openapi.document(Settings())))
 def get(path, method="GET", **headers):
     wire = Wire()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    asyncio.run(APP(exchange_of(method, path, named, wire=wire)))
+    ask(APP, exchange_of(method, path, named, wire=wire))
     return wire
 
 
