@@ -26,6 +26,7 @@ HEAD_SECONDS = 15.0  # for the next head to begin, and for it to arrive
 DEAF_SECONDS = 60.0  # for a client to take an answer
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most that is dropped of a client that is seen off
 BACKLOG = 256 * 1024  # bytes of a body that wait for the application until no more is read
+LARGE = 16 * 1024  # bytes; the next chunk after one of more is read once this one has had its turn
 LEFT_SECONDS = 0.5  # until a client that has closed its side while it waits counts as gone: some only say "no more"
 
 
@@ -57,6 +58,26 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > LARGE:
+            self._transport.pause_reading()
+        self._server.enqueue(self, data)
+
+    def eof_received(self) -> bool:
+        self._server.enqueue(self, b"")
+        return True  # the transport stays open: there may be something to say
+
+    def take(self, data: bytes) -> None:
+        """Take what has come, in its turn; empty: the end."""
+        if self._transport.is_closing():
+            return
+        if not data:
+            self._end()
+        else:
+            self._feed(data)
+            if len(data) > LARGE and not self._paused:
+                self._transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
         if self._dropping:
             self._drop(len(data))
             return
@@ -78,11 +99,12 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
         self._begin()
 
-    def eof_received(self) -> bool:
+    def _end(self) -> None:
         self._left = monotonic()
         if self._reading:
             self._reading.failed(EOFError())
-        return bool(self._exchanges)  # whether we have still something to say
+        if not self._exchanges:
+            self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from time import monotonic
@@ -13,6 +14,7 @@ from http1.exchange import Exchange
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # connections that may wait to be taken
+SLICE = 64  # chunks of data that are taken in one turn of the loop
 Application = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 
 
@@ -35,6 +37,7 @@ class Server:
         self.connections: set[Connection] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self._shut = False
+        self._inbox: deque[tuple[Connection, bytes]] = deque()
         self.look()
 
     def listen(self, host: str, port: int) -> None:
@@ -59,6 +62,23 @@ class Server:
             task = self.loop.create_task(self.loop.connect_accepted_socket(lambda: Connection(self), client))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
+
+    def enqueue(self, connection: Connection, data: bytes) -> None:
+        """Let the connection take the data in its turn."""
+        if not self._inbox:
+            self.loop.call_soon(self._work)
+        self._inbox.append((connection, data))
+
+    def _work(self) -> None:
+        """Some of what has come. All at once would keep everything else waiting that the loop has to do, in a crowd."""
+        for _ in range(min(SLICE, len(self._inbox))):
+            connection, data = self._inbox[0]
+            try:
+                connection.take(data)
+            finally:
+                self._inbox.popleft()
+        if self._inbox:
+            self.loop.call_soon(self._work)
 
     def look(self) -> None:
         """End what has taken too long; to be called ten times a second."""
