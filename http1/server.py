@@ -72,11 +72,12 @@ class Server:
     def _work(self) -> None:
         """Some of what has come. All at once would keep everything else waiting that the loop has to do, in a crowd."""
         for _ in range(min(SLICE, len(self._inbox))):
-            connection, data = self._inbox[0]
+            connection, data = self._inbox.popleft()
             try:
                 connection.take(data)
-            finally:
-                self._inbox.popleft()
+            except Exception:
+                log.exception("a connection failed on our side")
+                connection.abort()
         if self._inbox:
             self.loop.call_soon(self._work)
 

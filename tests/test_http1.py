@@ -1,6 +1,7 @@
 """The HTTP server over real sockets: requests in turn, bodies in pieces, clients slow, deaf, broken or gone."""
 
 import asyncio
+import itertools
 import socket
 import struct
 from contextlib import asynccontextmanager, suppress
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from http1 import Server, connection
+from http1 import server as server_module
 from proxy.watch import watch
 
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -374,3 +376,43 @@ def test_more_connections_than_there_may_be():
             writer.close()
 
     run(scenario, most=3)
+
+
+def test_a_crowd_is_taken_in_turns():
+    async def scenario(application, server, port):
+        loop, turns = asyncio.get_running_loop(), []
+
+        def turn():
+            turns.append(len(application.seen))
+            if len(turns) < 1000:
+                loop.call_soon(turn)
+
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
+        for _, writer in clients:
+            writer.write(GET % b"x")
+        turn()
+        for reader, writer in clients:
+            assert (await answer(reader))[0] == 200
+            writer.close()
+        assert len(application.seen) == 400
+        assert max(b - a for a, b in itertools.pairwise(turns)) <= server_module.SLICE
+
+    run(scenario)
+
+
+def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
+    taken = connection.Connection.take
+
+    def take(self, data):
+        if b"broken" in data:
+            raise RuntimeError("a mistake")
+        taken(self, data)
+
+    monkeypatch.setattr(connection.Connection, "take", take)
+
+    async def scenario(application, server, port):
+        for path, status in ((b"good", b"HTTP/1.1 200"), (b"broken", b""), (b"good", b"HTTP/1.1 200")):
+            assert (await exchanged(port, GET % path))[0][:12] == status
+        assert "a mistake" in caplog.text
+
+    run(scenario)

@@ -21,8 +21,8 @@ def test_the_way_of_an_upload_is_at_most_400_statements():
     assert sum(map(statements, WAY)) <= 400
 
 
-def test_the_http_server_is_at_most_300_statements():
-    assert sum(statements(file.stem, "http1") for file in (ROOT / "http1").glob("*.py")) <= 300
+def test_the_http_server_is_at_most_350_statements():
+    assert sum(statements(file.stem, "http1") for file in (ROOT / "http1").glob("*.py")) <= 350
 
 
 def test_the_proxy_is_at_most_1000_statements():

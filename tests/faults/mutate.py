@@ -100,6 +100,11 @@ PROTECTIONS = (
         "tests/faults/test_inputs.py -k 'and_sent or MiB'",
     ),
     Protection(
+        "a crowd that is refused in the way of those that are answered", "http1/server.py",
+        "range(min(SLICE, len(self._inbox)))", "range(len(self._inbox))",
+        "tests/test_http1.py -k turns",
+    ),
+    Protection(
         "a client that never stops sending", "http1/connection.py",
         "        if self._dropped > LINGER_BYTES:\n", "        if False:\n",
         "tests/test_http1.py -k never_stops",
@@ -116,11 +121,11 @@ PROTECTIONS = (
     ),
     Protection(
         "bodies that come faster than they are taken", "http1/connection.py",
-        "self._reading.held > BACKLOG", "False",
+        "full = self._reading is not None and self._reading.held > BACKLOG", "full = False",
         "tests/test_http1.py -k no_faster",
     ),
     Protection(
-        "gzip bombs", "proxy/upload.py", 'if "content-encoding" in request.headers or', "if",
+        "gzip bombs", "proxy/upload.py", 'if not known or "content-encoding" in request.headers:', "if not known:",
         "tests/faults/test_inputs.py -k gzip",
     ),
     Protection(
