@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._since, self._left = monotonic(), 0.0  # monotonic seconds: of the last step; of the client's end
         self._head = self._bare = self._dropped = 0  # bytes; bare: of a body that llhttp leaves to us
         self._deaf = 0.0  # monotonic seconds: since when it has not taken what was written
-        self._dropping = self._paused = False
+        self._dropping = self._paused = self._waits = False  # waits: a large chunk of data, for its turn
         self._target = b""
         self._headers: dict[str, str] = {}
 
@@ -59,7 +59,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if len(data) > LARGE:
-            self._transport.pause_reading()
+            self._waits = True
+            self.regulate()
         self._server.enqueue(self, data)
 
     def eof_received(self) -> bool:
@@ -74,8 +75,9 @@ class Connection(asyncio.Protocol):
             self._end()
         else:
             self._feed(data)
-            if len(data) > LARGE and not self._paused:
-                self._transport.resume_reading()
+            if self._waits:
+                self._waits = False
+                self.regulate()
 
     def _feed(self, data: bytes) -> None:
         if self._dropping:
@@ -186,7 +188,7 @@ class Connection(asyncio.Protocol):
     def regulate(self) -> None:
         """Read only while there is room for what comes."""
         full = self._reading is not None and self._reading.held > BACKLOG
-        paused = (full or self._deaf > 0 or len(self._exchanges) > 1) and not self._dropping
+        paused = self._waits or ((full or self._deaf > 0 or len(self._exchanges) > 1) and not self._dropping)
         if paused is not self._paused and not self._transport.is_closing():
             self._paused = paused
             self._transport.pause_reading() if paused else self._transport.resume_reading()

@@ -1,7 +1,7 @@
 """GET /metrics: what the service does, as Prometheus text.
 
-each request and each trip -> prometheus-client's counters, and distributions of our own, which take a fifth of the time
-of its histograms; what is true at the moment is read on scrape (docs/operations.md). The library's children are kept,
+each request and each trip -> prometheus-client's counters, and distributions of our own, with which counting a request
+takes half the time; what is true at the moment is read on scrape (docs/operations.md). The library's children are kept,
 since looking one up takes longer than counting.
 """
 
