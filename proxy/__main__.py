@@ -40,7 +40,10 @@ async def serve(settings: Settings) -> None:
         server = Server(app)
         looks = server.look, predictor.shared.look, predictor.alone.look, torchserve.upstream.look
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
-        server.listen(settings.host, settings.port)
+        try:
+            server.listen(settings.host, settings.port)
+        except OSError as error:
+            raise BadSetting(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
