@@ -87,13 +87,15 @@ class Connection(asyncio.Protocol):
             self._without_parser(data)
             return
         if not self._reading:
+            if not self._head:
+                self._since = monotonic()
             self._head += len(data)
         try:
             self._parser.feed_data(data)
             if self._head > HEAD_BYTES:
                 raise Refused(TOO_LONG if len(self._target) > TARGET_BYTES else TOO_LARGE)
         except HttpParserUpgrade as upgrade:
-            self._bare = int(self._headers.get("content-length", 0))
+            self._bare = int(self._exchanges[-1].headers.get("content-length", 0))
             self._without_parser(data[upgrade.args[0] :])
         except HttpParserCallbackError as error:
             self._refuse(error.__context__)
@@ -124,9 +126,6 @@ class Connection(asyncio.Protocol):
 
     # called by llhttp
 
-    def on_message_begin(self) -> None:
-        self._since, self._target, self._headers = monotonic(), b"", {}
-
     def on_url(self, target: bytes) -> None:
         self._target += target
 
@@ -144,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._reading, self._head = Exchange(self, method, target, self._headers), 0
         self._reading.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
         self._exchanges.append(self._reading)
+        self._target, self._headers = b"", {}
 
     def on_body(self, piece: bytes) -> None:
         self._reading.arrived(piece)  # type: ignore[union-attr]

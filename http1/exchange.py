@@ -1,7 +1,6 @@
 """One request and the answer to it, as the application sees them."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from math import inf
@@ -36,6 +35,25 @@ class Exchange:
         held: bytes of the body that have arrived and not been taken.
     """
 
+    # A tenth of the proxy's time: what a request is made of is written and read often.
+    __slots__ = (
+        "__weakref__",
+        "_failure",
+        "_pieces",
+        "_waiter",
+        "_wire",
+        "begun",
+        "due",
+        "headers",
+        "held",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "task",
+        "whole",
+    )
+
     def __init__(self, wire: Wire, method: str, target: str, headers: Mapping[str, str]) -> None:
         self._wire, self.method, self.headers = wire, method, headers
         if not target.startswith("/"):  # in absolute form, as a forward proxy would get it
@@ -45,9 +63,22 @@ class Exchange:
         self.due, self.keep_alive, self.whole, self.begun = inf, True, False, False
         self.task: asyncio.Task[None] | None = None
         self.held = 0
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has arrived and been taken."""
+        return self.whole and not self._pieces
+
+    def take(self) -> bytes:
+        """All of the body that has arrived and has not been taken."""
+        piece = b"".join(self._pieces)  # of one piece: itself
+        self._pieces.clear()
+        self.held = 0
+        self._wire.taken()
+        return piece
 
     async def piece(self) -> bytes:
         """The next piece of the body, empty at its end.
@@ -61,23 +92,18 @@ class Exchange:
                 self._wire.go_on()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        if self._pieces:
-            piece = self._pieces.popleft()
-            self.held -= len(piece)
-            self._wire.taken()
-            return piece
-        if self._failure:
+        if self._failure and not self._pieces:
             raise self._failure
-        return b""
+        return self.take()
 
     def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Answer; `headers` go out as they are, beside those that HTTP itself needs."""
         self.keep_alive = self.keep_alive and self.whole
-        head = [_STATUS_LINES[status], self._wire.date, *[f"{name}: {value}\r\n" for name, value in headers]]
-        if status not in BODILESS:
-            head.append(f"content-length: {len(body)}\r\n")
-        head.append("\r\n" if self.keep_alive else "connection: close\r\n\r\n")
-        self._wire.answer(self, "".join(head).encode("latin-1") + (b"" if self.method == "HEAD" else body))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        length = "" if status in BODILESS else f"content-length: {len(body)}\r\n"
+        end = "\r\n" if self.keep_alive else "connection: close\r\n\r\n"
+        head = f"{_STATUS_LINES[status]}{self._wire.date}{lines}{length}{end}".encode("latin-1")
+        self._wire.answer(self, head if self.method == "HEAD" else head + body)
 
     def arrived(self, piece: bytes) -> None:
         """A piece of the body."""

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import monotonic, time
+from time import time
 
 from proxy.request import Request, Response
 
@@ -76,16 +76,20 @@ class AccessLog:
 def as_json(request: Request, response: Response) -> str:
     """A line for machines. `ms`: the whole request; until its body had arrived and been parsed, the longest wait for
     a trip and the longest trip, these three 0 where it did not come so far."""
-    total, arrival, queue, trip = _hops(request)
     now = time()
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
-    return (
-        f'{{"time": "{_second(int(now))}.{int(now % 1 * 1000):03}+00:00", "id": "{request.id}", '
-        f'"method": {_quoted(request.method)}, "path": {_quoted(request.path)}, "status": {response.status}, '
-        f'"code": "{request.code}", '
-        f'"ms": {{"total": {total:.2f}, "arrival": {arrival:.2f}, "queue": {queue:.2f}, "trip": {trip:.2f}}}, '
-        f'"bytes": {{"in": {request.size}, "out": {len(response.body)}}}, "uploads": {len(request.uploads)}{trace}}}\n'
+    return _JSON % (
+        *(_second(int(now)), now % 1 * 1000, request.id, _quoted(request.method), _quoted(request.path)),
+        *(response.status, request.code, *_hops(request)),
+        *(request.size, len(response.body), len(request.uploads), trace),
     )
+
+
+_JSON = (  # half the time of an f-string's formats
+    '{"time": "%s.%03d+00:00", "id": "%s", "method": %s, "path": %s, "status": %d, "code": "%s", '
+    '"ms": {"total": %.2f, "arrival": %.2f, "queue": %.2f, "trip": %.2f}, '
+    '"bytes": {"in": %d, "out": %d}, "uploads": %d%s}\n'
+)
 
 
 def as_text(request: Request, response: Response) -> str:
@@ -100,12 +104,11 @@ def as_text(request: Request, response: Response) -> str:
 
 def _hops(request: Request) -> tuple[float, float, float, float]:
     """Milliseconds: the whole request, until its first upload joined a queue, the longest wait, the longest trip."""
-    now = monotonic()
-    total = (now - request.received) * 1000
-    arrival = queue = trip = 0.0
+    end = request.responded
+    total, arrival, queue, trip = end - request.received, 0.0, 0.0, 0.0
     for upload in request.uploads:
         if upload.joined:  # else it was refused at once
             arrival = arrival or upload.joined - request.received
-            queue = max(queue, (upload.left or now) - upload.joined)
-            trip = max(trip, (upload.returned or now) - upload.left if upload.left else 0.0)
-    return total, arrival * 1000, queue * 1000, trip * 1000
+            left = upload.left or end
+            queue, trip = max(queue, left - upload.joined), max(trip, (upload.returned or end) - left)
+    return total * 1000, arrival * 1000, queue * 1000, trip * 1000

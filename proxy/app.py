@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +65,7 @@ class App:
         self._respond(request, response)
 
     def _respond(self, request: Request, response: Response) -> None:
+        request.responded = monotonic()
         if response.status != 499:
             headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request)]
             request.exchange.respond(response.status, headers, response.body)

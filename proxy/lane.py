@@ -27,6 +27,8 @@ Carry = Callable[[Sequence["Upload"]], Awaitable[list[Reply]]]
 class Upload:
     """Pictures of one client that travel together, the future of their replies, and when what happened to them."""
 
+    __slots__ = ("deadline", "flag", "images", "joined", "left", "replies", "returned", "size", "traceparent")
+
     def __init__(self, images: Sequence[bytes], flag: int, deadline: float, traceparent: str = "") -> None:
         # flag: trip.DETAILS or 0; deadline: monotonic seconds
         self.images, self.flag, self.deadline, self.traceparent = images, flag, deadline, traceparent
@@ -108,11 +110,12 @@ class Lane:
         """Take from the queue what fits into one trip: at least one upload."""
         aboard: list[Upload] = []
         pictures = room = min(self._pictures, max(FEW, self._share()))
-        size = self._size
+        size, now = self._size, monotonic()
         while self._queue and not (aboard and (len(self._queue[0].images) > room or self._queue[0].size > size)):
-            aboard.append(self._queue.popleft())
-            room, size = room - len(aboard[-1].images), size - aboard[-1].size
-            aboard[-1].left = monotonic()
+            upload = self._queue.popleft()
+            aboard.append(upload)
+            upload.left = now
+            room, size = room - len(upload.images), size - upload.size
         self.waiting -= pictures - room
         self._aboard += pictures - room
         return aboard

@@ -52,23 +52,20 @@ class Predictor:
             turn: held by each trip alone, so that one request's many do not go before everybody else's.
         """
         deadline = monotonic() + self._settings.deadline_seconds
-
-        def upload(images: Sequence[bytes]) -> Upload:
-            request.uploads.append(Upload(images, request.flag, deadline, request.traceparent))
-            return request.uploads[-1]
-
+        upload = _upload(images, request, deadline)
         if len(images[0]) > self._settings.large_bytes:
-            return [await self._by_itself(upload(images), turn)]
+            return [await self._by_itself(upload, turn)]
         try:
-            replies = await self.shared.forward(upload(images))
+            replies = await self.shared.forward(upload)
         except ModelServerError:
             replies = [_AGAIN] * len(images)
         except ServiceError as error:
             return [error] * len(images)
-        lone = [upload((image,)) for image, reply in zip(images, replies, strict=True) if reply.status == TRAVEL_ALONE]
+        lone = [index for index, reply in enumerate(replies) if reply.status == TRAVEL_ALONE]
         if not lone:
             return [*replies]
-        rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in lone)))
+        uploads = [_upload((images[index],), request, deadline) for index in lone]
+        rest = iter(await asyncio.gather(*(self._by_itself(each, turn) for each in uploads)))
         return [next(rest) if reply.status == TRAVEL_ALONE else reply for reply in replies]
 
     async def _by_itself(self, upload: Upload, turn: Turn) -> Result:
@@ -84,3 +81,10 @@ class Predictor:
             return DeadlineExceeded()
         except ServiceError as error:
             return error
+
+
+def _upload(images: Sequence[bytes], request: Request, deadline: float) -> Upload:
+    """For these images of the request, which is told of it."""
+    upload = Upload(images, request.flag, deadline, request.traceparent)
+    request.uploads.append(upload)
+    return upload

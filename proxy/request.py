@@ -22,13 +22,28 @@ class Request:
 
     Attributes:
         exchange: the HTTP request and the way to answer it; its body.
-        received: monotonic seconds.
+        received, responded: monotonic seconds.
         size: bytes of the body that are held.
         uploads: what travelled to TorchServe for it.
         flag: what its pictures travel with: trip.DETAILS where the query says `details=1`, else 0.
         traceparent: the W3C trace context that came with it, "" for none.
         code: error code of the response, "" for success.
     """
+
+    __slots__ = (
+        "code",
+        "exchange",
+        "flag",
+        "headers",
+        "id",
+        "method",
+        "path",
+        "received",
+        "responded",
+        "size",
+        "traceparent",
+        "uploads",
+    )
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange, self.method, self.path, self.headers = exchange, exchange.method, exchange.path, exchange.headers
@@ -37,7 +52,7 @@ class Request:
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
         self.flag = DETAILS if exchange.query and "details=1" in exchange.query.split("&") else 0
-        self.received = monotonic()
+        self.received = self.responded = monotonic()
         self.uploads: list[Upload] = []
         self.size, self.code = 0, ""
 

@@ -69,6 +69,7 @@ class TorchServe:
         raise ModelServerError()
 
     async def _post(self, model: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        headers = headers | self.upstream.header
-        async with self._session.post(self.upstream.base + model, data=body, headers=headers) as response:
+        async with self._session.post(
+            self.upstream.base + model, data=body, headers=headers | self.upstream.header
+        ) as response:
             return response.status, await response.read()

@@ -52,10 +52,12 @@ async def read(request: Request, limit: int, seconds: float, hold: Hold) -> byte
         ClientTooSlow: it did not arrive within `seconds`.
         MalformedMultipart: it ended early.
     """
-    request.exchange.due = request.received + seconds
+    exchange = request.exchange
+    exchange.due = request.received + seconds
     body = bytearray()
     try:
-        while piece := await request.exchange.piece():
+        while not exchange.ended:
+            piece = exchange.take() or await exchange.piece()
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
             hold(request, len(piece))
