@@ -15,7 +15,7 @@ from http1 import Server
 from proxy import openapi, page
 from proxy.access_log import AccessLog
 from proxy.api import Api
-from proxy.app import App, Gate
+from proxy.app import App, Gates
 from proxy.batch import Batch
 from proxy.cors import Cors
 from proxy.keys import Keys
@@ -38,7 +38,7 @@ async def serve(settings: Settings) -> None:
         readiness = Readiness(settings, torchserve)
         app = application(settings, predictor, torchserve.upstream, readiness)
         server = Server(app)
-        looks = server.look, predictor.shared.look, predictor.alone.look, torchserve.upstream.look
+        looks = server.look, predictor.small.look, predictor.bulk.look, predictor.alone.look, torchserve.upstream.look
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
         try:
             server.listen(settings.host, settings.port)
@@ -62,7 +62,7 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     """The way of an upload, and around it what may be left out."""
     api = Api(settings, predictor, readiness)
     batch = Batch(settings, api)
-    gates: list[Gate] = [api.admit, *([Keys(settings.api_keys)] if settings.api_keys else [])]
+    keys = [Keys(settings.api_keys)] if settings.api_keys else []
     metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
     atexit.register(access_log.close)
     own: Routes = {
@@ -74,7 +74,8 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     }
     metrics.endpoints(own)  # the page's many files are one endpoint more: the other
     routes = cors.completed({**own, **page.routes(openapi.document(settings))})
-    metrics.lane("shared", predictor.shared)
+    metrics.lane("small", predictor.small)
+    metrics.lane("bulk", predictor.bulk)
     metrics.lane("alone", predictor.alone)
     metrics.model(lambda: readiness.proof)
     metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
@@ -82,7 +83,8 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    app = App(routes, cors, {api: gates, batch: gates}, [metrics.observe, *access_log.observers])
+    gates: Gates = {api: (api.admit, *keys), batch: (batch.admit, *keys)}
+    app = App(routes, cors, gates, [metrics.observe, *access_log.observers])
     return app
 
 

@@ -6,7 +6,7 @@ from proxy import upload
 from proxy.errors import ModelServerError, Overloaded, PictureError, ServiceError
 from proxy.predictor import Predictor, Result
 from proxy.readiness import Readiness
-from proxy.request import Request, Response
+from proxy.request import Gate, Request, Response
 from proxy.settings import Settings
 
 
@@ -18,12 +18,12 @@ class Api:
     """
 
     def __init__(self, settings: Settings, predictor: Predictor, readiness: Readiness) -> None:
-        self._settings, self.predictor, self._readiness = settings, predictor, readiness
+        self._settings, self.predictor, self.readiness = settings, predictor, readiness
         self.held = 0
 
     async def __call__(self, request: Request) -> Response:
         try:
-            images = await self.images(request, self._settings.max_body_bytes, most=1)
+            images = await self.images(request, self.admit, self._settings.max_body_bytes, most=1)
             [result] = await self.predictor.predict(images, request)
         finally:
             self.held -= request.size
@@ -31,17 +31,21 @@ class Api:
 
     def admit(self, request: Request) -> None:
         """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
-        self._readiness.admit()
-        self.predictor.shared.admit()
+        self.readiness.admit()
+        self.predictor.small.admit()
 
-    async def images(self, request: Request, size: int, most: int) -> list[bytes]:
+    async def images(self, request: Request, admit: Gate, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
 
+        Args:
+            admit: the gate it has passed, asked again once the body is here: many arrive at one moment, and refusing
+                must be cheap.
+
         Raises:
-            BadUpload, Overloaded
+            BadUpload, NotReady, Overloaded
         """
         body = await upload.read(request, upload.announced(request, size), self._settings.body_seconds, self.hold)
-        self.predictor.shared.admit()  # many arrive at one moment, and refusing must be cheap
+        admit(request)
         return upload.images(request, body, most)
 
     def hold(self, request: Request, size: int) -> None:

@@ -4,20 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
-from types import MappingProxyType
 from typing import Any
 
 from http1 import Exchange
 from proxy.cors import Cors
 from proxy.errors import InternalError, MethodNotAllowed, NotFound, ServiceError
-from proxy.request import JSON, Endpoint, Request, Response, Routes
+from proxy.request import JSON, Endpoint, Gate, Request, Response, Routes
 
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Request, Response], None]
-Gate = Callable[[Request], None]
 Gates = Mapping[Endpoint, Sequence[Gate]]
-NO_GATES: Gates = MappingProxyType({})
 
 
 class App:
@@ -33,7 +30,7 @@ class App:
         open: the requests being answered at this moment.
     """
 
-    def __init__(self, routes: Routes, cors: Cors, gates: Gates = NO_GATES, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, routes: Routes, cors: Cors, gates: Gates, observers: Sequence[Observer]) -> None:
         self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
         self.open: set[Request] = set()
 

@@ -16,10 +16,11 @@ class Batch:
 
     def __init__(self, settings: Settings, api: Api) -> None:
         self._settings, self._api = settings, api
+        self._limits = settings.max_batch_bytes, settings.max_batch_images
 
     async def __call__(self, request: Request) -> Response:
         try:
-            images = await self._api.images(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
+            images = await self._api.images(request, self.admit, *self._limits)
             results = await self._predict(images, request)
         finally:
             self._api.held -= request.size
@@ -27,6 +28,11 @@ class Batch:
             raise results[0]
         bodies = [_body(result, request.id) for result in results]
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
+
+    def admit(self, request: Request) -> None:
+        """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
+        self._api.readiness.admit()
+        self._api.predictor.bulk.admit()
 
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
         limit, turn = self._settings.max_body_bytes, asyncio.Semaphore(self._settings.large_trips)

@@ -152,8 +152,7 @@ class Distributions(Collector):
     def collect(self) -> Iterator[Metric]:
         """The histograms as they are now."""
         family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
-        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for value, (counts, total) in self._found.items():
-            buckets = list(zip(names, accumulate(counts), strict=True))
+            buckets = list(zip([*map(str, map(float, self._bounds)), "+Inf"], accumulate(counts), strict=True))
             family.add_metric([value] if self._labels else [], buckets, total[0])
         yield family

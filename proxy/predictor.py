@@ -1,8 +1,12 @@
 """From pictures to replies: which lane they take, what is tried again, and when it has taken too long.
 
-Small pictures share trips to the model `mnist_trips`. A picture that is large, that the handler sends back as too large
-to share, or whose shared trip failed, travels alone to `mnist_large`, which has workers of its own: what is slow there
-delays nobody here, and a picture that kills workers takes no other picture with it.
+small  a small picture, the only one of its request: shares trips to `mnist_small` and its one worker
+bulk   larger ones, and those of a request of many: share trips to `mnist_bulk`, which has as many workers as cores
+alone  the huge, those the handler sends back as too large to share, those whose shared trip failed: each makes a trip
+       to `mnist_bulk` by itself, and few do at one time, so that workers are left for the bulk
+
+What is slow delays no small picture, and a picture that kills workers takes no other with it. A second worker for the
+small ones would make them slower: it competes with the proxy for the cores (docs/performance.md).
 """
 
 import asyncio
@@ -38,10 +42,18 @@ class Predictor:
 
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         s = self._settings = settings
-        trips, pictures = (s.trips, s.trip_pictures) if s.coalesce else (s.trip_pictures, 1)
-        small, large = partial(torchserve.carry, s.ts_model, False), partial(torchserve.carry, s.ts_large_model, True)
-        self.shared = Lane(small, trips, pictures, s.trip_bytes, s.queue_pictures, PATIENCE)
-        self.alone = Lane(large, s.large_trips, 1, s.large_bytes, s.queue_pictures, s.deadline_seconds)
+        pictures, apart = (s.trip_pictures, 0) if s.coalesce else (1, s.trip_pictures)
+        shared = pictures, s.trip_bytes, s.queue_pictures, PATIENCE
+        self.small = Lane(partial(torchserve.carry, s.ts_small_model, False), apart or s.small_trips, *shared)
+        self.bulk = Lane(partial(torchserve.carry, s.ts_bulk_model, False), apart or s.bulk_trips, *shared)
+        self.alone = Lane(
+            carry=partial(torchserve.carry, s.ts_bulk_model, True),
+            trips=s.large_trips,
+            pictures=1,
+            size=s.large_bytes,
+            queue=s.queue_pictures,
+            patience=s.deadline_seconds,
+        )
 
     async def predict(self, images: Sequence[bytes], request: Request, turn: Turn = None) -> list[Result]:
         """A reply or an error for each image, in order; one image's failure is its own.
@@ -55,8 +67,9 @@ class Predictor:
         upload = _upload(images, request, deadline)
         if len(images[0]) > self._settings.large_bytes:
             return [await self._by_itself(upload, turn)]
+        lane = self.bulk if len(images) > 1 or upload.size > self._settings.small_bytes else self.small
         try:
-            replies = await self.shared.forward(upload)
+            replies = await lane.forward(upload)
         except ModelServerError:
             replies = [_AGAIN] * len(images)
         except ServiceError as error:

@@ -35,7 +35,7 @@ class Readiness:
 
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         self._torchserve = torchserve
-        self._proven = dict.fromkeys((settings.ts_model, settings.ts_large_model), 0.0)  # monotonic seconds
+        self._proven = dict.fromkeys((settings.ts_small_model, settings.ts_bulk_model), 0.0)  # monotonic seconds
         self.proof = b"{}"
         self.draining = self.closed = self._reachable = False
 

@@ -53,8 +53,7 @@ class Request:
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
         self.flag = DETAILS if exchange.query and "details=1" in exchange.query.split("&") else 0
         self.received = self.responded = monotonic()
-        self.uploads: list[Upload] = []
-        self.size, self.code = 0, ""
+        self.size, self.code, self.uploads = 0, "", list[Upload]()
 
 
 class Response(NamedTuple):
@@ -63,5 +62,6 @@ class Response(NamedTuple):
     headers: Headers = (JSON,)
 
 
+Gate = Callable[[Request], None]
 Endpoint = Callable[[Request], Awaitable[Response]]
 Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint

@@ -47,21 +47,23 @@ class Settings:
     coalesce: bool = setting(True, "uploads that wait share a trip to TorchServe; 0: one upload, one request")
     trip_pictures: int = setting(64, "most pictures in one trip", most=4096)
     trip_bytes: int = setting(MIB, "most bytes in one trip", 1024, 64 * MIB)
-    trips: int = setting(WORKERS + 1, "most trips under way at one time; by default one more than workers")
+    small_bytes: int = setting(2048, "a picture of more bytes goes with the bulk, as those of a batch do", 0, 64 * MIB)
+    small_trips: int = setting(3, "most trips of small pictures under way at one time")
+    bulk_trips: int = setting(WORKERS + 1, "most trips of the bulk at one time; by default one more than its workers")
     large_bytes: int = setting(64 * 1024, "a picture of more bytes travels alone", 1024, 64 * MIB)
     large_trips: int = setting(1, "most trips of large pictures at one time")
     queue_pictures: int = setting(1024, "most pictures waiting; beyond it 503", most=MIB)
 
     ts_host: str = setting("127.0.0.1", "where TorchServe listens")
     ts_inference_port: int = setting(8080, "its inference port", most=65535)
-    ts_model: str = setting("mnist_trips", "name under which it takes shared trips")
-    ts_large_model: str = setting("mnist_large", "name under which it takes large pictures, with workers of their own")
+    ts_small_model: str = setting("mnist_small", "name under which it takes trips of small pictures")
+    ts_bulk_model: str = setting("mnist_bulk", "name under which it takes all other trips, with workers of their own")
     ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; read again when a token is refused")
 
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
     ts_management_port: int = setting(8081, "TorchServe's management port", most=65535)
     ts_metrics_port: int = setting(8082, "TorchServe's metrics port", most=65535)
-    ts_workers: int = setting(WORKERS, "its workers for trips; by default one a core, at least 2, at most 8")
+    ts_workers: int = setting(WORKERS, "its workers for the bulk; by default one a core, at least 2, at most 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
 

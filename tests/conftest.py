@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.faults.stack import Stack, running
 from train.pack import ROOT, WEIGHTS, pack
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)  # the same examples in each run
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from proxy.request import Request
 from tests.faults.wire import parse_head
 
 
-def app_of(routes, origins=("*",), **app):
+def app_of(routes, origins=("*",), gates=(), observers=()):
     """An application as `python -m proxy` makes it."""
     cors = Cors(origins)
-    return App(cors.completed(routes), cors, **app)
+    return App(cors.completed(routes), cors, dict(gates), observers)
 
 
 def ask(app, exchange):

@@ -87,7 +87,7 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
             return [Reply(200, b"{}") for _ in uploads]
 
         lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
-        metrics.lane("shared", lane)
+        metrics.lane("small", lane)
         flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12)))]
         await asyncio.sleep(0.01)
         flights += [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(3)]
@@ -101,10 +101,10 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
     assert during["mnist_queue_pictures"][0].value == 3
     assert during["mnist_trips_under_way"][0].value == 1
     seen = scraped(metrics)
-    assert seen["mnist_trip_pictures_count", ("lane", "shared")] == 2
-    assert seen["mnist_trip_pictures_sum", ("lane", "shared")] == 4
-    assert seen["mnist_trip_pictures_bucket", ("lane", "shared"), ("le", "1.0")] == 1
-    assert seen["mnist_trip_seconds_count", ("lane", "shared")] == 2
+    assert seen["mnist_trip_pictures_count", ("lane", "small")] == 2
+    assert seen["mnist_trip_pictures_sum", ("lane", "small")] == 4
+    assert seen["mnist_trip_pictures_bucket", ("lane", "small"), ("le", "1.0")] == 1
+    assert seen["mnist_trip_seconds_count", ("lane", "small")] == 2
 
 
 def test_what_runs_and_what_it_uses_is_shown(metrics):

@@ -36,7 +36,8 @@ class TorchServe:
 def predict(torchserve, *images, monkeypatch=None, **settings):
     async def scenario():
         predictor = Predictor(Settings(**settings), torchserve)
-        watching = asyncio.create_task(watch(predictor.shared.look, predictor.alone.look))  # noqa: F841, RUF006
+        lanes = predictor.small, predictor.bulk, predictor.alone
+        watching = asyncio.create_task(watch(*(lane.look for lane in lanes)))  # noqa: F841, RUF006
         return await predictor.predict(images, request_of())
 
     return asyncio.run(scenario())
@@ -46,23 +47,38 @@ def bodies(results):
     return [r.body if isinstance(r, Reply) else type(r) for r in results]
 
 
-def test_small_pictures_share_a_trip():
+def test_the_pictures_of_one_request_share_a_trip():
     torchserve = TorchServe()
     assert bodies(predict(torchserve, b"a", b"b")) == [b"a", b"b"]
-    assert torchserve.trips == [("mnist_trips", [b"a", b"b"])]
+    assert torchserve.trips == [("mnist_bulk", [b"a", b"b"])]
     assert not torchserve.alone
+
+
+def test_small_pictures_are_never_behind_larger_ones():
+    torchserve = TorchServe()
+
+    async def scenario():
+        predictor = Predictor(Settings(small_bytes=10), torchserve)
+        images = [b"small 1", b"a larger one", b"small 2", b"larger again"]
+        await asyncio.gather(*(predictor.predict([image], request_of()) for image in images))
+
+    asyncio.run(scenario())
+    assert torchserve.trips == [
+        ("mnist_small", [b"small 1", b"small 2"]),
+        ("mnist_bulk", [b"a larger one", b"larger again"]),
+    ]
 
 
 def test_a_large_picture_travels_alone_at_once():
     torchserve = TorchServe()
     predict(torchserve, b"x" * 2000, large_bytes=1024)
-    assert [model for model, _ in torchserve.trips] == ["mnist_large"]
+    assert [model for model, _ in torchserve.trips] == ["mnist_bulk"]
 
 
 def test_only_what_is_too_large_to_share_is_sent_again_alone():
     torchserve = TorchServe()
     assert bodies(predict(torchserve, b"a", b"wide", b"c")) == [b"a", b"wide", b"c"]
-    assert torchserve.trips == [("mnist_trips", [b"a", b"wide", b"c"]), ("mnist_large", [b"wide"])]
+    assert torchserve.trips == [("mnist_bulk", [b"a", b"wide", b"c"]), ("mnist_bulk", [b"wide"])]
 
 
 def test_a_picture_that_kills_workers_is_refused_and_its_companions_are_answered(monkeypatch):

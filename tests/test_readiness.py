@@ -58,37 +58,37 @@ def taken(readiness):
 
 
 def test_ready_once_both_models_have_answered():
-    readiness = watched(TorchServe(mnist_trips=200, mnist_large=200))
+    readiness = watched(TorchServe(mnist_small=200, mnist_bulk=200))
     assert readiness.ready
     assert taken(readiness)
 
 
 @pytest.mark.parametrize("state", [None, ModelServerError(), NotReady(), 422])
 def test_not_ready_and_nothing_taken_while_one_model_never_did(state):
-    readiness = watched(TorchServe(mnist_trips=200, mnist_large=state))
+    readiness = watched(TorchServe(mnist_small=200, mnist_bulk=state))
     assert not readiness.ready
     assert not taken(readiness)
 
 
 def test_a_torchserve_that_hangs_is_not_ready_but_uploads_may_wait_for_it():
-    far = TorchServe(mnist_trips=200, mnist_large=200)
-    readiness = watched(far, lambda _: far.state.update(mnist_trips=None))
+    far = TorchServe(mnist_small=200, mnist_bulk=200)
+    readiness = watched(far, lambda _: far.state.update(mnist_small=None))
     assert not readiness.ready
     assert taken(readiness)
 
 
 def test_a_torchserve_that_is_away_takes_nothing_until_it_has_proven_itself_again():
-    far = TorchServe(mnist_trips=200, mnist_large=200)
-    readiness = watched(far, lambda _: far.state.update(mnist_trips=NotReady()))
+    far = TorchServe(mnist_small=200, mnist_bulk=200)
+    readiness = watched(far, lambda _: far.state.update(mnist_small=NotReady()))
     assert not readiness.ready
     assert not taken(readiness)
-    readiness = watched(far, lambda _: far.state.update(mnist_trips=200))
+    readiness = watched(far, lambda _: far.state.update(mnist_small=200))
     assert readiness.ready
     assert taken(readiness)
 
 
 def test_draining_is_said_first_and_uploads_are_taken_until_closed():
-    readiness = watched(TorchServe(mnist_trips=200, mnist_large=200))
+    readiness = watched(TorchServe(mnist_small=200, mnist_bulk=200))
     readiness.draining = True
     assert not readiness.ready
     assert taken(readiness)

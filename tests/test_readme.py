@@ -50,7 +50,7 @@ def test_torchserves_apis(service):
             here(f"{token}\n{re.sub('min_worker=[0-9]+', f'min_worker={before}&max_worker={before}', scale)}", service)
         )
     assert output.count('"prediction": {"class_name": "seven"') == 2
-    assert '"modelName": "mnist_large"' in output
+    assert '"modelName": "mnist_bulk"' in output
     assert "Workers scaled to 3 for model: mnist" in output
     assert "ts_inference_requests_total" in output
 
@@ -105,7 +105,7 @@ def test_lenet_is_as_shown():
 def test_settings_table():
     rows = re.search(r"<!-- settings -->\n.*?\n.*?\n(.*?)<!-- /settings -->", README, re.DOTALL)[1].splitlines()
     shown = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
-    of_cores = {"TS_WORKERS": "2 to 8", "TRIPS": "3 to 9"}
+    of_cores = {"TS_WORKERS": "2 to 8", "BULK_TRIPS": "3 to 9"}
     wanted = [(name, of_cores.get(name, value or "none"), about) for name, value, about in table()]
     assert shown == wanted
 

@@ -203,7 +203,7 @@ def own_poisoned(model_store, tmp_path):
 
 
 def test_workers_come_from_the_archive(service):
-    for worker in service.workers() + service.workers("mnist_large"):
+    for worker in service.workers() + service.workers("mnist_bulk"):
         folders = worker.environ()["PYTHONPATH"].split(os.pathsep)
         assert Path(worker.cwd(), "mnist_handler.py").is_file()
         assert [Path(folder) for folder in folders if folder] == [Path(worker.cwd())]
@@ -211,7 +211,7 @@ def test_workers_come_from_the_archive(service):
 
 
 def test_no_worker_loads_torch_to_answer_on_a_cpu(service):
-    for worker in service.workers() + service.workers("mnist_large"):
+    for worker in service.workers() + service.workers("mnist_bulk"):
         assert not [library.path for library in worker.memory_maps() if "libtorch" in library.path]
 
 

@@ -12,7 +12,7 @@ from digit import CLASS_NAMES
 from tests.faults.stack import Stack, wait_until
 from train.pack import ROOT
 
-MODELS = {"mnist", "mnist_trips", "mnist_large"}
+MODELS = {"mnist", "mnist_small", "mnist_bulk"}
 SAMPLES = [(ROOT / f"samples/{label}.png").read_bytes() for label in range(10)]
 ERRORS = {
     b"not a picture": (422, "undecodable_image"),
@@ -140,7 +140,7 @@ def test_models_and_how_they_are_batched(service):
     [mnist] = management(service, "/models/mnist").json()
     assert mnist["batchSize"] >= 8
     assert mnist["maxBatchDelay"] == 1
-    [trips] = management(service, "/models/mnist_trips").json()
+    [trips] = management(service, "/models/mnist_small").json()
     assert trips["batchSize"] == 1  # a trip is a batch already
     assert len(trips["workers"]) >= 2
     assert {worker["status"] for worker in (*mnist["workers"], *trips["workers"])} == {"READY"}

@@ -38,7 +38,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a picture that kills workers taking its companions with it", "proxy/predictor.py",
-        "lone = [upload((image,)) for", "lone = [upload((images[0],)) for",
+        "_upload((images[index],), ", "_upload((images[0],), ",
         "tests/test_predictor.py",
     ),
     Protection(

@@ -41,7 +41,7 @@ def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int, pause: flo
     """kill -9 of all workers of both models at once under load."""
     with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         for _ in range(times):
-            before = {model: set(stack.workers(model)) for model in ("mnist_trips", "mnist_large")}
+            before = {model: set(stack.workers(model)) for model in ("mnist_small", "mnist_bulk")}
             for worker in set().union(*before.values()):
                 worker.kill()
             for model, old in before.items():

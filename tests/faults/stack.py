@@ -111,7 +111,7 @@ class Stack:
     def java(self) -> psutil.Process | None:
         return self._child("org.pytorch.serve.ModelServer")
 
-    def workers(self, model: str = "mnist_trips") -> list[psutil.Process]:
+    def workers(self, model: str = "mnist_small") -> list[psutil.Process]:
         """The running workers of a model, as the management API names them."""
         keys = json.loads((self.run / str(self.port) / "key_file.json").read_text())
         token = {"Authorization": f"Bearer {keys['management']['key']}"}

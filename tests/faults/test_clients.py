@@ -22,7 +22,7 @@ def narrow(tmp_path_factory, model_store):
     """A service with a short queue and little patience, so that a few clients are too many and soon too slow."""
     settings = {
         "QUEUE_PICTURES": "32",
-        "TRIPS": "1",
+        "SMALL_TRIPS": "1",
         "TRIP_PICTURES": "8",
         "BODY_SECONDS": "5",
         "MAX_HELD_BYTES": str(2**24),
