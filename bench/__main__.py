@@ -70,8 +70,8 @@ def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
             "closed_loop": closed,
             "formats": measure.formats([service, *mosec], files, args.seconds, min(args.rounds, 3)),
             "batch": measure.batches(service, plain, args.seconds),
-            "open_loop": measure.open_loop(
-                service, plain, {"half": peak / 2, "double": peak * 2}, args.seconds * 2, folder
+            "open_loop": measure.open_loops(
+                service, plain, {"half": round(peak / 2), "double": round(peak * 2)}, args.seconds * 2
             ),
             "neighbour": measure.neighbour(service, plain, args.seconds * 2),
             "memory_mib": servers.memory(stack),

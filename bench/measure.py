@@ -1,17 +1,13 @@
 """The single measurements; `python -m bench` puts them together."""
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
-from bench import closed_loop, pictures
+from bench import closed_loop, open_loop, pictures
 from bench.servers import Server, upload
 from tests.faults.stack import Stack
 
-ROOT = Path(__file__).parent.parent
 PARTS = 256  # pictures a call of the batch endpoint
 WARM = 3  # seconds of load before anything is measured
 
@@ -58,16 +54,13 @@ def formats(servers: list[Server], files: dict[str, Path], seconds: float, count
     ]
 
 
-def open_loop(service: Server, file: Path, rates: dict[str, float], seconds: float, folder: Path) -> dict:
+def open_loops(service: Server, file: Path, rates: dict[str, float], seconds: float) -> dict:
     """Open loop at these rates; an answer is good if it is the one given alone, and in time."""
-    labels = folder / "labels.json"
     alone = (upload(service, image) for image in pictures.read(file))
-    labels.write_text(json.dumps([answer["predictions"]["prediction"]["label"] for answer in alone]))
-    results = {}
+    labels = [answer["predictions"]["prediction"]["label"] for answer in alone]
+    results: dict[str, dict] = {}
     for name, rate in rates.items():
-        command = [sys.executable, "-m", "bench.open_loop", service.url, f"{rate:.0f}", f"{seconds}", str(file)]
-        done = subprocess.run([*command, str(labels)], cwd=ROOT, capture_output=True, text=True, check=True)
-        results[name] = json.loads(done.stdout)
+        results[name] = {"offered": rate} | open_loop.run(service.url, file, labels, rate, seconds)
         print(f"open loop, {name}: {results[name]}", flush=True)
         time.sleep(1)
     return results

@@ -25,7 +25,8 @@ local function body(all, first, parts)
   return table.concat(pieces) .. "--" .. BOUNDARY .. "--\r\n"
 end
 
-local requests, turn = {}, 0
+requests = {}
+local turn = 0
 
 function init()
   local all, parts = pictures(os.getenv("BENCH_PICTURES")), tonumber(os.getenv("BENCH_PARTS") or "1")

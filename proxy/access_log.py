@@ -17,7 +17,7 @@ from proxy.request import Request, Response
 PERIOD = 0.5  # seconds between writes
 UNTOLD = frozenset(("/livez", "/readyz", "/metrics"))
 MOST = 100_000  # lines kept while the output does not take them
-_quoted = lru_cache(1024)(lambda text: json.dumps(text[:256]))
+_quoted = lru_cache(1024)(json.dumps)
 _second = lru_cache(2)(lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
 
 
@@ -79,7 +79,7 @@ def as_json(request: Request, response: Response) -> str:
     now = time()
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
     return _JSON % (
-        *(_second(int(now)), now % 1 * 1000, request.id, _quoted(request.method), _quoted(request.path)),
+        *(_second(int(now)), now % 1 * 1000, request.id, _quoted(request.method[:256]), _quoted(request.path[:256])),
         *(response.status, request.code, *_hops(request)),
         *(request.size, len(response.body), len(request.uploads), trace),
     )
@@ -97,7 +97,7 @@ def as_text(request: Request, response: Response) -> str:
     total, _, queue, trip = _hops(request)
     hops = f" (queue {queue:.1f}, trip {trip:.1f})" if request.uploads else ""
     return (
-        f"{datetime.now():%H:%M:%S} {response.status} {request.method} {_quoted(request.path)[1:-1]} {request.code} "
+        f"{datetime.now():%H:%M:%S} {response.status} {request.method} {_quoted(request.path[:256])[1:-1]} {request.code} "
         f"{total:.1f} ms{hops} {request.size} B in, {len(response.body)} B out, id {request.id}\n"
     )
 
