@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         self._left = monotonic()
         if self._reading:
-            self._reading.failed(EOFError())
+            self._reading.failed(EOFError)
         if not self._exchanges:
             self._transport.close()
 
@@ -114,6 +114,10 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         if self._exchanges and self._exchanges[0].task:
             self._exchanges[0].task.cancel()
+        # These and this know each other: they would all stay, bodies included, until the next gc.
+        self._exchanges.clear()
+        self._reading = None
+        del self._parser
 
     def pause_writing(self) -> None:
         self._deaf = monotonic()
@@ -171,6 +175,8 @@ class Connection(asyncio.Protocol):
 
     def answer(self, exchange: Exchange, data: bytes) -> None:
         """Send the answer to the first exchange, and begin the next."""
+        if not self._exchanges:  # the client has left
+            return
         self._transport.write(data)
         self._since = monotonic()
         self._exchanges.popleft()
@@ -206,7 +212,7 @@ class Connection(asyncio.Protocol):
             elif self._left and now > self._left + LEFT_SECONDS:
                 task.cancel()
             elif self._reading and now > self._reading.due:
-                self._reading.failed(TimeoutError())
+                self._reading.failed(TimeoutError)
         elif self._dropping:
             if now > self._since + LINGER_SECONDS:
                 self._transport.abort()
@@ -247,7 +253,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: BaseException | None) -> None:
         """Take no more from this client: tell it, or whoever waits for the rest of a body, or nobody but the end."""
         if self._reading:
-            self._reading.failed(EOFError())
+            self._reading.failed(EOFError)
         elif self._exchanges:
             self._exchanges[-1].keep_alive = False
         else:

@@ -65,7 +65,7 @@ class Exchange:
         self.held = 0
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._failure: Exception | None = None
+        self._failure: type[Exception] | None = None
 
     @property
     def ended(self) -> bool:
@@ -93,7 +93,7 @@ class Exchange:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         if self._failure and not self._pieces:
-            raise self._failure
+            raise self._failure()  # a new one each time: it knows the frames it passes, and they know this
         return self.take()
 
     def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
@@ -116,7 +116,7 @@ class Exchange:
         self.whole = True
         self._wake()
 
-    def failed(self, failure: Exception) -> None:
+    def failed(self, failure: type[Exception]) -> None:
         """No more of the body will arrive, nor anything else on this connection."""
         self._failure, self.keep_alive = failure, False
         self._wake()

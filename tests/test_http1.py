@@ -1,12 +1,15 @@
 """The HTTP server over real sockets: requests in turn, bodies in pieces, clients slow, deaf, broken or gone."""
 
 import asyncio
+import gc
 import itertools
 import socket
 import struct
+import weakref
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 
 from http1 import Server, connection
 from http1 import server as server_module
@@ -357,6 +360,35 @@ def test_who_does_not_read_is_read_from_no_further_and_dropped_in_the_end(monkey
         deaf.close()
 
     run(scenario)
+
+
+def test_a_closed_connection_is_gone_without_the_garbage_collector(monkeypatch):
+    """What it held, bodies above all, must not wait in memory for the collector: that was a slow growth for hours."""
+    made, keep = weakref.WeakSet(), connection.Connection.connection_made
+
+    def connection_made(self, transport):
+        made.add(self)
+        keep(self, transport)
+
+    monkeypatch.setattr(connection.Connection, "connection_made", connection_made)
+
+    async def scenario():
+        async with serving() as (application, _, port):
+            for sent, end in ((GET % b"good", True), (post(b"cut off", 99), True), (b"nonsense\r\n\r\n", False)):
+                await exchanged(port, sent, end=end)
+            leaving = socket.create_connection(("127.0.0.1", port))
+            leaving.sendall(GET % b"wait")
+            await asyncio.sleep(0.1)
+            leaving.close()
+            await asyncio.sleep(1)
+            assert len(application.seen) == 3
+            assert not made
+
+    gc.disable()
+    try:
+        uvloop.run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_a_request_that_the_application_forgets_ends_the_connection():

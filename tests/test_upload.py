@@ -137,7 +137,7 @@ def test_an_endless_body_is_refused_while_it_streams():
 
 def test_a_body_that_does_not_arrive_in_time():
     request = request_of(b"x" * 1_000, {"Content-Type": "image/png"}, whole=False)
-    request.exchange.failed(TimeoutError())  # as the server says once `due` has passed
+    request.exchange.failed(TimeoutError)  # as the server says once `due` has passed
     with pytest.raises(errors.ClientTooSlow):
         asyncio.run(upload.read(request, limit=5_000, seconds=3, hold=keep))
     assert request.exchange.due == request.received + 3
@@ -160,7 +160,7 @@ def test_no_byte_is_kept_that_there_is_no_room_for():
 
 def test_a_body_that_ends_early():
     request = request_of(b"x" * 3_000, whole=False)
-    request.exchange.failed(EOFError())
+    request.exchange.failed(EOFError)
     with pytest.raises(errors.MalformedMultipart):
         asyncio.run(upload.read(request, 4_000, seconds=5, hold=keep))
 
