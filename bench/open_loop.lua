@@ -1,7 +1,7 @@
 -- wrk script: the uploads of upload.lua leave at a fixed rate, whether or not earlier ones are answered.
--- A connection that is free takes the next upload and holds it until it is due; where none is free in time, the upload
--- leaves late. Latency counts from when it was due, so no one is flattered. An upload's X-Request-Id is its number,
--- by which its answer is known. BENCH_RATE: uploads a second; BENCH_TOTAL: of them; BENCH_LABELS: their digits.
+-- A connection that is free takes the next upload and holds it until it is due; one for which no connection is free
+-- then never leaves. Latency counts from when it was due, so no one is flattered. An upload's X-Request-Id is its
+-- number, by which its answer is known. BENCH_RATE: uploads a second; BENCH_TOTAL: of them; BENCH_LABELS: their digits.
 dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "upload.lua")
 
 local ffi = require("ffi")
@@ -19,9 +19,9 @@ end
 
 local rate, total = tonumber(os.getenv("BENCH_RATE")), tonumber(os.getenv("BENCH_TOTAL"))
 local labels = os.getenv("BENCH_LABELS")
-local begun, taken, sent, threads = nil, 0, 0, {}
+local begun, taken, due, threads = nil, 0, {}, {}
 local form = init
-outcomes, latencies = {}, {} -- of each answer, the latter in seconds; tables of tables cannot leave a thread
+sent, outcomes, latencies = 0, {}, {} -- of each answer, the latter in seconds; tables of tables cannot leave a thread
 
 function setup(thread) threads[#threads + 1] = thread end
 
@@ -34,18 +34,19 @@ function init()
 end
 
 function delay() -- ms until the connection's next upload is due
-  if not begun then
-    begun, sent = now(), 0 -- wrk has asked for one request to look at it
-  end
-  taken = taken + 1
+  begun = begun or now()
+  local seconds = now() - begun
+  taken = math.max(taken + 1, math.ceil(seconds * rate))
   if taken > total then return NEVER end
-  return math.max(0, math.floor((begun + taken / rate - now()) * 1000 + 0.5))
+  due[#due + 1] = taken
+  return math.max(0, math.floor((taken / rate - seconds) * 1000 + 0.5))
 end
 
 function request()
-  sent = sent + 1
-  local parts = requests[(sent - 1) % #requests + 1]
-  return parts[1] .. sent .. parts[2]
+  if begun then sent = sent + 1 end -- before, wrk only asks to look at one
+  local number = due[sent] or 1
+  local parts = requests[(number - 1) % #requests + 1]
+  return parts[1] .. number .. parts[2]
 end
 
 local function outcome(number, status, body, seconds)
@@ -57,13 +58,14 @@ local function outcome(number, status, body, seconds)
 end
 
 function response(status, headers, body)
-  local number = tonumber(headers["x-request-id"]) or sent
+  local number = tonumber(headers["x-request-id"]) or due[sent]
   local seconds = now() - begun - number / rate
   outcomes[#outcomes + 1] = outcome(number, status, body, seconds)
   latencies[#latencies + 1] = seconds
 end
 
 function done()
+  print(("sent %d"):format(threads[1]:get("sent")))
   local all, found = threads[1]:get("latencies"), {}
   for i, name in ipairs(threads[1]:get("outcomes")) do
     found[name] = found[name] or {}

@@ -18,7 +18,8 @@ def run(url: str, pictures: Path, labels: Sequence[int], rate: float, seconds: f
 
     Returns:
         For each outcome, its answers a second and percentiles of their latency in ms, counted from when the upload was
-        due: good, late (after a second), wrong (another digit than alone), refused (503), `status ...`, unanswered.
+        due: good, late (after a second), wrong (another digit than alone), refused (503), `status ...`, unanswered;
+        not sent: no connection was free.
     """
     total = round(rate * seconds)
     settings = {
@@ -36,6 +37,6 @@ def run(url: str, pictures: Path, labels: Sequence[int], rate: float, seconds: f
         name: {"rate": round(int(count) / seconds, 1), "p50": float(p50), "p99": float(p99)}
         for count, p50, p99, name in lines
     }
-    if unanswered := total - sum(int(count) for count, *_ in lines):
-        found["unanswered"] = {"rate": round(unanswered / seconds, 1)}
-    return found
+    sent = int(re.findall(r"^sent (\d+)$", done.stdout, re.MULTILINE)[0])
+    rest = {"unanswered": sent - sum(int(count) for count, *_ in lines), "not sent": total - sent}
+    return found | {name: {"rate": round(count / seconds, 1)} for name, count in rest.items() if count}
