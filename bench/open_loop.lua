@@ -11,6 +11,7 @@ ffi.cdef [[
 ]]
 local time = ffi.new("struct time")
 local MONOTONIC, IN_TIME, NEVER = 1, 1.0, 3600 * 1000
+local OPENING = 2.0 -- seconds for all connections to be there, before the first upload is due
 
 local function now()
   ffi.C.clock_gettime(MONOTONIC, time)
@@ -34,9 +35,9 @@ function init()
 end
 
 function delay() -- ms until the connection's next upload is due
-  begun = begun or now()
+  begun = begun or now() + OPENING
   local seconds = now() - begun
-  taken = math.max(taken + 1, math.ceil(seconds * rate))
+  taken = math.max(taken + 1, math.ceil(seconds * rate)) -- those that were due meanwhile are passed over
   if taken > total then return NEVER end
   due[#due + 1] = taken
   return math.max(0, math.floor((taken / rate - seconds) * 1000 + 0.5))
