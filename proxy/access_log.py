@@ -97,7 +97,8 @@ def as_text(request: Request, response: Response) -> str:
     total, _, queue, trip = _hops(request)
     hops = f" (queue {queue:.1f}, trip {trip:.1f})" if request.uploads else ""
     return (
-        f"{datetime.now():%H:%M:%S} {response.status} {request.method} {_quoted(request.path[:256])[1:-1]} {request.code} "
+        f"{datetime.now():%H:%M:%S} {response.status} {request.method} "
+        f"{_quoted(request.path[:256])[1:-1]} {request.code} "
         f"{total:.1f} ms{hops} {request.size} B in, {len(response.body)} B out, id {request.id}\n"
     )
 

@@ -165,28 +165,30 @@ def test_a_body_that_ends_early():
         asyncio.run(upload.read(request, 4_000, seconds=5, hold=keep))
 
 
-common = st.tuples(
+part = st.tuples(
     st.sampled_from(["Content-Disposition", "content-disposition", "Content-disposition", "X-Disposition"]),
     st.sampled_from(["image", "Image", "picture"]),
     st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs", "Cc")), max_size=20),
     st.sampled_from(["", "Content-Type: image/png\r\n", "content-type: \r\n", "Content-Type:x/y\r\n", "X: é\r\n"]),
     st.one_of(st.binary(max_size=60), st.sampled_from([b"", b"\r\n--cut", b"\r\n--cut--\r\n", b"a\r\n--cut\r\n\r\nb"])),
-    st.sampled_from(["cut", '"cut"', "cut ", "cu't", "cut; charset=x", "cut=", ""]),
-    st.sampled_from([b"\r\n--cut--\r\n", b"\r\n--cut--", b"\r\n--cut\r\n", b"--cut--\r\n", b"\r\n--cut--\r\nmore"]),
 )
+boundaries = st.sampled_from(["cut", '"cut"', "cut ", "cu't", "cut; charset=x", "cut=", ""])
+ends = st.sampled_from([b"\r\n--cut--\r\n", b"\r\n--cut--", b"\r\n--cut\r\n", b"--cut--\r\n", b"\r\n--cut--\r\nmore"])
 
 
-@given(common)
+@given(st.lists(part, min_size=1, max_size=3), boundaries, ends)
 @settings(max_examples=1000)
-def test_the_short_way_says_what_the_parser_says(form):
-    """Wherever the common form is recognised, the parser finds that same picture."""
-    disposition, name, filename, kind, picture, boundary, end = form
-    head = f'--cut\r\n{disposition}: form-data; name="{name}"; filename="{filename}"\r\n{kind}\r\n'
-    body = head.encode() + picture + end
+def test_the_short_way_says_what_the_parser_says(parts, boundary, end):
+    """Wherever the common form is recognised, the parser finds those same pictures."""
+    written = [
+        f'--cut\r\n{disposition}: form-data; name="{name}"; filename="{filename}"\r\n{kind}\r\n'.encode() + picture
+        for disposition, name, filename, kind, picture in parts
+    ]
+    body = b"\r\n".join(written) + end
     content_type = f"multipart/form-data; boundary={boundary}"
-    alone = upload._alone(content_type, body)
-    if alone is not None:
-        assert upload._parse(body, upload.parse_options_header(content_type)[1]["boundary"]) == [alone]
+    found = upload._common(content_type, body)
+    if found is not None:
+        assert upload._parse(body, upload.parse_options_header(content_type)[1]["boundary"]) == found
 
 
 @pytest.mark.parametrize("by", ["curl", "requests", "a browser"])
@@ -194,8 +196,15 @@ def test_the_short_way_is_taken_for_what_clients_send(by):
     kind = {"curl": "image/png", "requests": None, "a browser": "image/png"}[by]
     boundary = {"curl": "-" * 24 + "5d9a", "requests": "0" * 32, "a browser": "----WebKitFormBoundaryAb3"}[by]
     part = (*file("image", b"\x89PNG\r\n"), *([kind] if kind else []))
-    headers, body = multipart(part, boundary=boundary)
-    assert upload._alone(headers["Content-Type"], body) == b"\x89PNG\r\n"
+    for count in (1, 3):
+        headers, body = multipart(*[part] * count, boundary=boundary)
+        assert upload._common(headers["Content-Type"], body) == [b"\x89PNG\r\n"] * count
+
+
+def test_the_short_way_ends_where_the_parser_would():
+    """A body of a million tiny parts must not be cut into them before it is refused."""
+    headers, body = multipart(*[file("image", b"")] * (upload.PARTS + 1))
+    assert upload._common(headers["Content-Type"], body) is None
 
 
 @pytest.mark.parametrize("parts", [1, upload.PARTS + 1])
