@@ -4,9 +4,10 @@ import json
 
 from proxy import upload
 from proxy.errors import ModelServerError, Overloaded, PictureError, ServiceError
+from proxy.lane import Lane
 from proxy.predictor import Predictor, Result
 from proxy.readiness import Readiness
-from proxy.request import Gate, Request, Response
+from proxy.request import Request, Response
 from proxy.settings import Settings
 
 
@@ -23,7 +24,7 @@ class Api:
 
     async def __call__(self, request: Request) -> Response:
         try:
-            images = await self.images(request, self.admit, self._settings.max_body_bytes, most=1)
+            images = await self.images(request, self.predictor.small, self._settings.max_body_bytes, most=1)
             [result] = await self.predictor.predict(images, request)
         finally:
             self.held -= request.size
@@ -34,18 +35,17 @@ class Api:
         self.readiness.admit()
         self.predictor.small.admit()
 
-    async def images(self, request: Request, admit: Gate, size: int, most: int) -> list[bytes]:
+    async def images(self, request: Request, lane: Lane, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
 
         Args:
-            admit: the gate it has passed, asked again once the body is here: many arrive at one moment, and refusing
-                must be cheap.
+            lane: asked again for room once the body is here: many arrive at one moment, and refusing must be cheap.
 
         Raises:
-            BadUpload, NotReady, Overloaded
+            BadUpload, Overloaded
         """
         body = await upload.read(request, upload.announced(request, size), self._settings.body_seconds, self.hold)
-        admit(request)
+        lane.admit()
         return upload.images(request, body, most)
 
     def hold(self, request: Request, size: int) -> None:

@@ -16,11 +16,12 @@ class Batch:
 
     def __init__(self, settings: Settings, api: Api) -> None:
         self._settings, self._api = settings, api
-        self._limits = settings.max_batch_bytes, settings.max_batch_images
 
     async def __call__(self, request: Request) -> Response:
         try:
-            images = await self._api.images(request, self.admit, *self._limits)
+            images = await self._api.images(
+                request, self._api.predictor.bulk, self._settings.max_batch_bytes, self._settings.max_batch_images
+            )
             results = await self._predict(images, request)
         finally:
             self._api.held -= request.size
