@@ -9,6 +9,7 @@ import requests
 from PIL import Image
 
 from digit import CLASS_NAMES
+from proxy.settings import Settings
 from tests.faults.stack import Stack, wait_until
 from train.pack import ROOT
 
@@ -140,10 +141,10 @@ def test_models_and_how_they_are_batched(service):
     [mnist] = management(service, "/models/mnist").json()
     assert mnist["batchSize"] >= 8
     assert mnist["maxBatchDelay"] == 1
-    [trips] = management(service, "/models/mnist_small").json()
-    assert trips["batchSize"] == 1  # a trip is a batch already
-    assert len(trips["workers"]) >= 2
-    assert {worker["status"] for worker in (*mnist["workers"], *trips["workers"])} == {"READY"}
+    [small], [bulk] = (management(service, f"/models/{name}").json() for name in ("mnist_small", "mnist_bulk"))
+    assert small["batchSize"] == bulk["batchSize"] == 1  # a trip is a batch already
+    assert (len(small["workers"]), len(bulk["workers"])) == (1, Settings().ts_workers)
+    assert {worker["status"] for model in (mnist, small, bulk) for worker in model["workers"]} == {"READY"}
 
 
 def test_workers_are_scaled(service):
