@@ -71,6 +71,11 @@ PROTECTIONS = (
         "tests/faults/test_clients.py -k 'slow_bodies and 8000000'",
     ),
     Protection(
+        "closed connections kept until the next garbage collection", "http1/connection.py",
+        "        self._exchanges.clear()\n        self._reading = None\n        del self._parser\n", "        pass\n",
+        "tests/test_http1.py -k gone_without",
+    ),
+    Protection(
         "slow bodies", "proxy/upload.py",
         "request.received + seconds", "request.received + 3600",
         "tests/faults/test_clients.py -k 'slow_bodies and 1000'",
