@@ -42,6 +42,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         s = self._settings = settings
+        # Without coalescing: one picture a trip, as many trips at one time as one would have carried pictures.
         pictures, apart = (s.trip_pictures, 0) if s.coalesce else (1, s.trip_pictures)
         shared = pictures, s.trip_bytes, s.queue_pictures, PATIENCE
         self.small = Lane(partial(torchserve.carry, s.ts_small_model, False), apart or s.small_trips, *shared)
