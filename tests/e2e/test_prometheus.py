@@ -137,7 +137,7 @@ def test_the_numbers_are_those_of_the_traffic(prometheus):
     assert len(classes) == 10
     trips = dict_of(prometheus("mnist_trip_seconds_count"), "lane")
     assert trips["alone",] >= 4
-    assert trips["shared",] >= 10
+    assert trips["small",] >= 10
 
 
 def dict_of(series, *labels):
