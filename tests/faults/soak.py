@@ -96,6 +96,7 @@ def judge(
             "process": name.split()[0] + (" " + str(len(rows)) if name.startswith("worker") else ""),
             "MiB after warm-up": round(rss[0] / 2**20, 1), "MiB at the end": round(rss[-1] / 2**20, 1),
             "growth an hour": f"{growth(list(times), list(rss)):.1%}",
+            "MiB by the minute": [round(one / 2**20, 1) for one in rss[:: round(60 / PERIOD)]],
             "descriptors after warm-up": files[0], "descriptors at the end": files[-1],
             "same process throughout": all(name in found for _, found in late),
         })  # fmt: skip
