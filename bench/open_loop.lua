@@ -1,7 +1,8 @@
 -- wrk script: the uploads of upload.lua leave at a fixed rate, whether or not earlier ones are answered.
 -- A connection that is free takes the next upload and holds it until it is due; one for which no connection is free
 -- then never leaves. Latency counts from when it was due, so no one is flattered. An upload's X-Request-Id is its
--- number, by which its answer is known. BENCH_RATE: uploads a second; BENCH_TOTAL: of them; BENCH_LABELS: their digits.
+-- number, by which its answer is known. BENCH_RATE: uploads a second; BENCH_TOTAL: of them; BENCH_LABELS: their digits;
+-- BENCH_OPENING: seconds for all connections to be there, before the first upload is due.
 dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "upload.lua")
 
 local ffi = require("ffi")
@@ -11,7 +12,6 @@ ffi.cdef [[
 ]]
 local time = ffi.new("struct time")
 local MONOTONIC, IN_TIME, NEVER = 1, 1.0, 3600 * 1000
-local OPENING = 2.0 -- seconds for all connections to be there, before the first upload is due
 
 local function now()
   ffi.C.clock_gettime(MONOTONIC, time)
@@ -19,12 +19,12 @@ local function now()
 end
 
 local rate, total = tonumber(os.getenv("BENCH_RATE")), tonumber(os.getenv("BENCH_TOTAL"))
-local labels = os.getenv("BENCH_LABELS")
-local begun, taken, due, threads = nil, 0, {}, {}
+local labels, opening = os.getenv("BENCH_LABELS"), tonumber(os.getenv("BENCH_OPENING"))
+local begun, taken, due, thread = nil, 0, {}, nil
 local form = init
 sent, outcomes, latencies = 0, {}, {} -- of each answer, the latter in seconds; tables of tables cannot leave a thread
 
-function setup(thread) threads[#threads + 1] = thread end
+function setup(only) thread = only end
 
 function init()
   form()
@@ -35,7 +35,7 @@ function init()
 end
 
 function delay() -- ms until the connection's next upload is due
-  begun = begun or now() + OPENING
+  begun = begun or now() + opening
   local seconds = now() - begun
   taken = math.max(taken + 1, math.ceil(seconds * rate)) -- those that were due meanwhile are passed over
   if taken > total then return NEVER end
@@ -66,9 +66,9 @@ function response(status, headers, body)
 end
 
 function done()
-  print(("sent %d"):format(threads[1]:get("sent")))
-  local all, found = threads[1]:get("latencies"), {}
-  for i, name in ipairs(threads[1]:get("outcomes")) do
+  print(("sent %d"):format(thread:get("sent")))
+  local all, found = thread:get("latencies"), {}
+  for i, name in ipairs(thread:get("outcomes")) do
     found[name] = found[name] or {}
     table.insert(found[name], all[i])
   end

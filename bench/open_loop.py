@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONNECTIONS = 4096  # most uploads that wait for an answer at one time
-BESIDE = 4.0  # seconds, half of them for connections to open, half for the last answers
+OPENING = 2.0  # seconds for all connections to open, before the first upload is due
+AFTER = 2.0  # seconds for the last answers: who is answered in time is answered by then
 
 
 def run(url: str, pictures: Path, labels: Sequence[int], rate: float, seconds: float) -> dict[str, dict[str, float]]:
@@ -27,9 +28,10 @@ def run(url: str, pictures: Path, labels: Sequence[int], rate: float, seconds: f
         "BENCH_RATE": str(rate),
         "BENCH_TOTAL": str(total),
         "BENCH_LABELS": "".join(map(str, labels)),
+        "BENCH_OPENING": str(OPENING),
     }
     script = Path(__file__).with_name("open_loop.lua")
-    duration = f"-d{seconds + BESIDE:.0f}s"
+    duration = f"-d{OPENING + seconds + AFTER:.0f}s"
     command = ["wrk", "-t1", f"-c{min(CONNECTIONS, total)}", duration, "--timeout", "20s", "-s", str(script), url]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True)
     lines = re.findall(r"^answers (\d+) p50 (\S+) p99 (\S+): (.+)$", done.stdout, re.MULTILINE)

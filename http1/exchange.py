@@ -72,16 +72,8 @@ class Exchange:
         """Whether all of the body has arrived and been taken."""
         return self.whole and not self._pieces
 
-    def take(self) -> bytes:
-        """All of the body that has arrived and has not been taken."""
-        piece = b"".join(self._pieces)  # of one piece: itself
-        self._pieces.clear()
-        self.held = 0
-        self._wire.taken()
-        return piece
-
     async def piece(self) -> bytes:
-        """The next piece of the body, empty at its end.
+        """What has arrived of the body and not been taken, once that is something; empty at the body's end.
 
         Raises:
             EOFError: the body ended before it was complete, or is no valid HTTP.
@@ -94,7 +86,11 @@ class Exchange:
             await self._waiter
         if self._failure and not self._pieces:
             raise self._failure()  # a new one each time: it knows the frames it passes, and they know this
-        return self.take()
+        piece = b"".join(self._pieces)  # of one piece: itself
+        self._pieces.clear()
+        self.held = 0
+        self._wire.taken()
+        return piece
 
     def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Answer; `headers` go out as they are, beside those that HTTP itself needs."""

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 from contextlib import aclosing
+from functools import partial
 from time import monotonic
 
 import uvloop
@@ -83,7 +84,10 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    gates: Gates = {api: (api.admit, *keys), batch: (batch.admit, *keys)}
+    gates: Gates = {
+        api: (partial(api.admit, predictor.small), *keys),
+        batch: (partial(api.admit, predictor.bulk), *keys),
+    }
     app = App(routes, cors, gates, [metrics.observe, *access_log.observers])
     return app
 

@@ -19,7 +19,7 @@ class Api:
     """
 
     def __init__(self, settings: Settings, predictor: Predictor, readiness: Readiness) -> None:
-        self._settings, self.predictor, self.readiness = settings, predictor, readiness
+        self._settings, self.predictor, self._readiness = settings, predictor, readiness
         self.held = 0
 
     async def __call__(self, request: Request) -> Response:
@@ -30,10 +30,10 @@ class Api:
             self.held -= request.size
         return Response(200, prediction(result))
 
-    def admit(self, request: Request) -> None:
-        """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
-        self.readiness.admit()
-        self.predictor.small.admit()
+    def admit(self, lane: Lane, request: Request) -> None:
+        """A gate: raise NotReady or Overloaded where an upload for the lane could only wait in vain."""
+        self._readiness.admit()
+        lane.admit()
 
     async def images(self, request: Request, lane: Lane, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.

@@ -30,11 +30,6 @@ class Batch:
         bodies = [_body(result, request.id) for result in results]
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
-    def admit(self, request: Request) -> None:
-        """A gate: raise NotReady or Overloaded where an upload could only wait in vain."""
-        self._api.readiness.admit()
-        self._api.predictor.bulk.admit()
-
     async def _predict(self, images: list[bytes], request: Request) -> list[Result]:
         limit, turn = self._settings.max_body_bytes, asyncio.Semaphore(self._settings.large_trips)
         groups = groups_of([image for image in images if len(image) <= limit], self._settings)

@@ -69,7 +69,6 @@ class TorchServe:
         raise ModelServerError()
 
     async def _post(self, model: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        async with self._session.post(
-            self.upstream.base + model, data=body, headers=headers | self.upstream.header
-        ) as response:
+        headers = headers | self.upstream.header
+        async with self._session.post(self.upstream.base + model, data=body, headers=headers) as response:
             return response.status, await response.read()

@@ -53,12 +53,11 @@ async def read(request: Request, limit: int, seconds: float, hold: Hold) -> byte
         ClientTooSlow: it did not arrive within `seconds`.
         MalformedMultipart: it ended early.
     """
-    exchange = request.exchange
-    exchange.due = request.received + seconds
+    request.exchange.due = request.received + seconds
     body = bytearray()
     try:
-        while not exchange.ended:
-            piece = exchange.take() or await exchange.piece()
+        while not request.exchange.ended:
+            piece = await request.exchange.piece()
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
             hold(request, len(piece))
