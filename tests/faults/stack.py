@@ -22,12 +22,12 @@ START = 120  # seconds that a start may take on a busy machine
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on, below those that the system gives to outgoing connections meanwhile."""
-    ports: list[int] = []
+    ports: set[int] = set()  # no port twice, which chance gives once in some thousand stacks
     while len(ports) < count:
         port = random.randrange(15_000, 32_000)  # noqa: S311
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            ports.append(port)
-    return ports
+            ports.add(port)
+    return [*ports]
 
 
 def wait_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
