@@ -44,10 +44,11 @@ def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None
             exchange(stack.port, case.sent, shut=case.shut)
         for _, image in pictures.mutated(120, seed):
             exchange(stack.port, upload(image))
-        exchange(stack.port, upload(large[seed % len(large)]))
+        for image in large:  # every kind each time: a worker's first of a kind makes a library's code resident
+            exchange(stack.port, upload(image))
         clients.leave(stack.port, cases, 50)
         clients.drip(stack.port, *clients.slow_body(100_000), count=20, seconds=60)
-        for name, count in {"bad requests": len(bad), "mutated": 120, "large": 1, "left": 50, "slow": 20}.items():
+        for name, count in {"bad requests": len(bad), "mutated": 120, "large": len(large), "left": 50, "slow": 20}.items():
             counts[name] = counts.get(name, 0) + count
 
 
