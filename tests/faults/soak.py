@@ -48,7 +48,8 @@ def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None
             exchange(stack.port, upload(image))
         clients.leave(stack.port, cases, 50)
         clients.drip(stack.port, *clients.slow_body(100_000), count=20, seconds=60)
-        for name, count in {"bad requests": len(bad), "mutated": 120, "large": len(large), "left": 50, "slow": 20}.items():
+        cycle = {"bad requests": len(bad), "mutated": 120, "large": len(large), "left": 50, "slow": 20}
+        for name, count in cycle.items():
             counts[name] = counts.get(name, 0) + count
 
 
