@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from bench.pictures import camera
 from tests.faults import clients, inputs, pictures, report
 from tests.faults.load import Tally, load, sample_cases
 from tests.faults.stack import Stack, running
@@ -36,7 +37,8 @@ def measure(stack: Stack) -> dict[str, tuple[int, int]]:
 
 def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None:
     """Everything but small pictures, in turn, until told to stop."""
-    large, bad = list(pictures.huge().values()), [each for each in inputs.every() if isinstance(each.sent, bytes)]
+    large = [*pictures.huge().values(), camera()]  # the huge are blank: the last one has something to be found on it
+    bad = [each for each in inputs.every() if isinstance(each.sent, bytes)]
     cases, seed = sample_cases(stack.port), 0
     while not stop.is_set():
         seed += 1
