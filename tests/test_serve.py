@@ -108,7 +108,7 @@ def test_a_worker_that_cannot_start(settings, tmp_path, fault):
 def checkout(folder: Path) -> Path:
     """What a start needs, copied to where it can be changed."""
     root = folder / "checkout"
-    for name in ("serve", "proxy", "train"):
+    for name in ("serve", "proxy", "http1", "train"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("config.properties", "requirements.txt"):
         shutil.copy(ROOT / name, root)
