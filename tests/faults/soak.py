@@ -96,11 +96,13 @@ def judge(
     late = [(at, found) for at, found in samples if at >= warmup]
     for name in late[-1][1]:
         times, rss, files = zip(*((at, *found[name]) for at, found in late if name in found), strict=True)
+        minutes = range(0, len(rss), round(60 / PERIOD))  # a huge picture's moment is no growth: medians of a minute
+        middles = [int(np.median(rss[at : at + minutes.step])) for at in minutes]
         rows.append({
             "process": name.split()[0] + (" " + str(len(rows)) if name.startswith("worker") else ""),
             "MiB after warm-up": round(rss[0] / 2**20, 1), "MiB at the end": round(rss[-1] / 2**20, 1),
-            "growth an hour": f"{growth(list(times), list(rss)):.1%}",
-            "MiB by the minute": [round(one / 2**20, 1) for one in rss[:: round(60 / PERIOD)]],
+            "growth an hour": f"{growth([times[at] for at in minutes], middles):.1%}",
+            "MiB by the minute": [round(one / 2**20, 1) for one in middles],
             "descriptors after warm-up": files[0], "descriptors at the end": files[-1],
             "same process throughout": all(name in found for _, found in late),
         })  # fmt: skip
