@@ -56,7 +56,9 @@ def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None
 
 
 def growth(times: list[float], values: list[int]) -> float:
-    """Share of its mean by which a straight line through the values rises in an hour."""
+    """Share of its mean by which a straight line through the values rises in an hour; NaN of a single one."""
+    if len(values) < 2:
+        return float("nan")
     slope = np.polyfit(times, values, 1)[0]
     return float(slope * 3600 / np.mean(values))
 
