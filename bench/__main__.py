@@ -15,8 +15,8 @@ from train.mnist import DataError
 def main() -> int:
     """0, or 1 and one line where something needed is missing."""
     args = parser().parse_args()
-    if not shutil.which("wrk"):
-        print("error: wrk is missing; apt-get install wrk (Debian, Ubuntu) or brew install wrk", file=sys.stderr)
+    if missing := [program for program in ("wrk", "luajit") if not shutil.which(program)]:
+        print(f"error: missing: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr)
         return 1
     wanted = [name for name in args.peers.split(",") if name]
     if unknown := set(wanted) - set(servers.PEERS):
@@ -60,7 +60,7 @@ def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
         service, direct = servers.ours(stack)
         others = running.enter_context(servers.peers(wanted, folder))
         closed = measure.rounds([service, direct, *others], plain, many, args.rounds, args.seconds)
-        peak = max(report.middle(closed, each, "service", "rate") for each in closed[0])
+        most = max(many, key=lambda each: report.middle(closed, str(each), "service", "rate"))
         mosec = [other for other in others if other.name == "mosec"]
         return {
             "taken": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -70,9 +70,7 @@ def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
             "closed_loop": closed,
             "formats": measure.formats([service, *mosec], files, args.seconds, min(args.rounds, 3)),
             "batch": measure.batches(service, plain, args.seconds),
-            "open_loop": measure.open_loops(
-                service, plain, {"half": round(peak / 2), "double": round(peak * 2)}, args.seconds * 2
-            ),
+            "open_loop": measure.open_loops(service, plain, most, args.seconds * 2, args.rounds),
             "neighbour": measure.neighbour(service, plain, args.seconds * 2),
             "memory_mib": servers.memory(stack),
         }
@@ -87,8 +85,7 @@ def show(results: dict) -> None:
             print(f"{form:5} at 64: " + ", ".join(f"{name} {run['rate']:.0f}/s" for name, run in runs.items()))
     for callers, run in results["batch"].items():
         print(f"batch endpoint, {callers} callers: {run['pictures']} pictures/s")
-    for name, load in results["open_loop"].items():
-        print(f"open loop, {name} of capacity: {load}")
+    print(report.open_loop(results["open_loop"]))
     print(f"beside pictures of 12 megapixels: {results['neighbour']['beside']}; alone {results['neighbour']['alone']}")
     print(f"started in {results['start_seconds']} s; memory, MiB: {results['memory_mib']}")
 

@@ -1,4 +1,4 @@
-"""Open loop: uploads leave at a fixed rate whether or not earlier ones are answered, as from many clients (wrk)."""
+"""Open loop: uploads leave at a fixed rate whether or not earlier ones are answered, as from many clients (luajit)."""
 
 import os
 import re
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONNECTIONS = 4096  # most uploads that wait for an answer at one time
-OPENING = 2.0  # seconds for all connections to open, before the first upload is due
 AFTER = 2.0  # seconds for the last answers: who is answered in time is answered by then
 
 
@@ -28,11 +27,11 @@ def run(url: str, pictures: Path, labels: Sequence[int], rate: float, seconds: f
         "BENCH_RATE": str(rate),
         "BENCH_TOTAL": str(total),
         "BENCH_LABELS": "".join(map(str, labels)),
-        "BENCH_OPENING": str(OPENING),
+        "BENCH_AFTER": str(AFTER),
+        "BENCH_URL": url,
+        "BENCH_CONNECTIONS": str(min(CONNECTIONS, total)),
     }
-    script = Path(__file__).with_name("open_loop.lua")
-    duration = f"-d{OPENING + seconds + AFTER:.0f}s"
-    command = ["wrk", "-t1", f"-c{min(CONNECTIONS, total)}", duration, "--timeout", "20s", "-s", str(script), url]
+    command = ["luajit", str(Path(__file__).with_name("open_loop.lua"))]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True)
     lines = re.findall(r"^answers (\d+) p50 (\S+) p99 (\S+): (.+)$", done.stdout, re.MULTILINE)
     found = {

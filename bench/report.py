@@ -41,6 +41,20 @@ def table(rounds: Rounds) -> str:
     return "\n".join(lines)
 
 
+def open_loop(runs: list[dict]) -> str:
+    """Medians of the runs at half the peak and at twice it: right answers as a share of the peak, then all outcomes."""
+    lines = []
+    for name in ("half", "double"):
+        share = median(run[name]["good"]["rate"] / run["peak"] for run in runs)
+        lines.append(f"open loop, {name} the peak: answered right and in time {share:.2f} of the peak")
+        for outcome in sorted({outcome for run in runs for outcome in run[name]}):
+            found = [run[name].get(outcome, {}) for run in runs]
+            figures = {what: [each[what] for each in found if what in each] for what in ("p50", "p99")}
+            times = "".join(f", {what} {median(each):.1f} ms" for what, each in figures.items() if each)
+            lines.append(f"  {outcome}: {median(each.get('rate', 0) for each in found):.0f} a second{times}")
+    return "\n".join(lines)
+
+
 def save(results: dict) -> None:
     """Write results.json."""
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

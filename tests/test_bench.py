@@ -55,7 +55,7 @@ def test_failures_are_counted(service, tmp_path):
     assert run.failed > 0
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is missing: apt-get install wrk")
+@pytest.mark.skipif(not shutil.which("luajit"), reason="luajit is missing: apt-get install luajit")
 def test_open_loop_judges_every_answer(service, pictures):
     labels = [*range(9), 0]  # the nine counts as wrong
     found = open_loop.run(servers.ours(service)[0].url, pictures, labels, rate=40, seconds=1)
