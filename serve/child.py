@@ -13,13 +13,24 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0  #
 
 
 class Child:
-    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone. `options`: Popen's."""
+    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone.
 
-    def __init__(self, name: str, command: Any, **options: Any) -> None:
-        self.name, self._command, self._options = name, command, options
-        self._options |= {"start_new_session": True, "preexec_fn": lambda: _prctl(1, signal.SIGTERM)}
+    Args:
+        polite: whether it and all it starts let others finish what they are at when work comes for it (SCHED_BATCH).
+        options: of Popen.
+    """
+
+    def __init__(self, name: str, command: Any, polite: bool = False, **options: Any) -> None:
+        self.name, self._command, self._polite, self._options = name, command, polite, options
+        self._options |= {"start_new_session": True, "preexec_fn": self._prepare}
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = self._pause = 0.0
+
+    def _prepare(self) -> None:
+        _prctl(1, signal.SIGTERM)
+        if self._polite and sys.platform == "linux":
+            with suppress(OSError):  # where a sandbox forbids it
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def tend(self) -> str | None:
         """Start it where it does not run, later each time where it dies young; say how it ended, once, where it has."""
