@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server for one asyncio application, in the application's own event loop.
+"""An HTTP/1.1 server for one asyncio application, in the application's own event loop, and a client for its posts.
 
 bytes -> llhttp (httptools) -> Connection -> Exchange -> await application(exchange) -> Exchange.respond -> bytes
 
@@ -6,7 +6,8 @@ It knows nothing of pictures. It is here because a request costs it half of what
 against it, which parse in another thread or for a general interface (docs/performance.md).
 """
 
+from http1.client import Client, Unreachable
 from http1.exchange import Exchange, Header
 from http1.server import Server
 
-__all__ = ["Exchange", "Header", "Server"]
+__all__ = ["Client", "Exchange", "Header", "Server", "Unreachable"]

@@ -45,7 +45,8 @@ class Connection(asyncio.Protocol):
         self._since, self._left = monotonic(), 0.0  # monotonic seconds: of the last step; of the client's end
         self._head = self._bare = self._dropped = 0  # bytes; bare: of a body that llhttp leaves to us
         self._deaf = 0.0  # monotonic seconds: since when it has not taken what was written
-        self._dropping = self._paused = self._waits = False  # waits: a large chunk of data, for its turn
+        self._dropping = self._paused = self._late = False  # late: the last data
+        self._waits = False  # a large chunk of data, for its turn
         self._target = b""
         self._headers: dict[str, str] = {}
 
@@ -67,17 +68,23 @@ class Connection(asyncio.Protocol):
         self._server.enqueue(self, b"")
         return True  # the transport stays open: there may be something to say
 
-    def take(self, data: bytes) -> None:
-        """Take what has come, in its turn; empty: the end."""
+    def take(self, data: bytes, now: float, late: bool) -> None:
+        """Take what has come, in its turn, now (monotonic seconds); empty: the end."""
         if self._transport.is_closing():
             return
         if not data:
             self._end()
+            return
+        begins = not (self._exchanges or self._head or self._dropping)
+        if begins and (answer := self._server.glance(data, late, self._server.date)):
+            self._transport.write(answer)
+            self._since = now
         else:
+            self._late = late
             self._feed(data)
-            if self._waits:
-                self._waits = False
-                self.regulate()
+        if self._waits:
+            self._waits = False
+            self.regulate()
 
     def _feed(self, data: bytes) -> None:
         if self._dropping:
@@ -145,6 +152,7 @@ class Connection(asyncio.Protocol):
             raise Refused(HTTPStatus.BAD_REQUEST)
         method, target = self._parser.get_method().decode(), self._target.decode("latin-1")
         self._reading, self._head = Exchange(self, method, target, self._headers), 0
+        self._reading.late = self._late
         self._reading.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
         self._exchanges.append(self._reading)
         self._target, self._headers = b"", {}

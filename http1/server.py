@@ -14,8 +14,12 @@ from http1.exchange import Exchange
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # connections that may wait to be taken
-SLICE = 64  # chunks of data that are taken in one turn of the loop
+# Late is what has waited for more than LATE seconds with more than CROWD chunks waiting behind it: more comes than is
+# done. Either alone is a moment in which the loop was busy with one thing, or in which many came at once.
+LATE, CROWD = 0.01, 256
+SLICE = 32  # chunks of data that are taken in one turn of the loop
 Application = Callable[[Exchange], Coroutine[Any, Any, None] | None]
+Glance = Callable[[bytes, bool, str], bytes | None]
 
 
 class Server:
@@ -24,6 +28,8 @@ class Server:
     Args:
         application: called with each exchange; answers it at once, or gives the work that will, unless it is cancelled.
         most: connections at one time; those beyond are closed at once.
+        glance: shown what comes first of a request, not parsed yet, whether it is late, and the date as a header line;
+            the answer, where this is a whole request that is answered without parsing.
 
     Attributes:
         connections: those that are open.
@@ -31,13 +37,14 @@ class Server:
         listener: the socket, once it listens.
     """
 
-    def __init__(self, application: Application, most: int = 8192) -> None:
-        self.application, self.most = application, most
+    def __init__(self, application: Application, most: int = 8192, glance: Glance = lambda *_: None) -> None:
+        self.application, self.most, self.glance = application, most, glance
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self._shut = False
-        self._inbox: deque[tuple[Connection, bytes]] = deque()
+        self._inbox: deque[tuple[Connection, bytes, float]] = deque()
+        self._looks = 0
         self.look()
 
     def listen(self, host: str, port: int) -> None:
@@ -67,14 +74,15 @@ class Server:
         """Let the connection take the data in its turn."""
         if not self._inbox:
             self.loop.call_soon(self._work)
-        self._inbox.append((connection, data))
+        self._inbox.append((connection, data, monotonic()))
 
     def _work(self) -> None:
         """Some of what has come. All at once would keep everything else waiting that the loop has to do, in a crowd."""
+        now = monotonic()
         for _ in range(min(SLICE, len(self._inbox))):
-            connection, data = self._inbox.popleft()
+            connection, data, since = self._inbox.popleft()
             try:
-                connection.take(data)
+                connection.take(data, now, late=now - since > LATE and len(self._inbox) > CROWD)
             except Exception:
                 log.exception("a connection failed on our side")
                 connection.abort()
@@ -87,9 +95,11 @@ class Server:
         if self._shut:
             self._shut = False
             self.loop.add_reader(self.listener, self._accept)
-        now = monotonic()
-        for connection in tuple(self.connections):
-            connection.look(now)
+        self._looks += 1
+        if self._looks % 2:  # the other half of the time; there may be thousands
+            now = monotonic()
+            for connection in tuple(self.connections):
+                connection.look(now)
 
     async def stop(self, seconds: float = 1.0) -> None:
         """Take no more connections, and close those there are; whoever has not taken its answer by then loses it."""

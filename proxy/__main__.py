@@ -19,6 +19,8 @@ from proxy.api import Api
 from proxy.app import App, Gates
 from proxy.batch import Batch
 from proxy.cors import Cors
+from proxy.errors import Overloaded
+from proxy.glance import PATH, Glance
 from proxy.keys import Keys
 from proxy.metrics import Metrics
 from proxy.predictor import Predictor
@@ -37,9 +39,10 @@ async def serve(settings: Settings) -> None:
     async with aclosing(TorchServe(settings)) as torchserve:
         predictor = Predictor(settings, torchserve)
         readiness = Readiness(settings, torchserve)
-        app = application(settings, predictor, torchserve.upstream, readiness)
-        server = Server(app)
-        looks = server.look, predictor.small.look, predictor.bulk.look, predictor.alone.look, torchserve.upstream.look
+        app, glance, access_log = application(settings, predictor, torchserve.upstream, readiness)
+        server = Server(app, glance=glance)
+        lanes = predictor.small, predictor.bulk, predictor.alone
+        looks = server.look, access_log.look, torchserve.upstream.look, *(lane.look for lane in lanes)
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
         try:
             server.listen(settings.host, settings.port)
@@ -59,7 +62,9 @@ async def serve(settings: Settings) -> None:
             task.cancel()
 
 
-def application(settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness) -> App:
+def application(
+    settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness
+) -> tuple[App, Glance, AccessLog]:
     """The way of an upload, and around it what may be left out."""
     api = Api(settings, predictor, readiness)
     batch = Batch(settings, api)
@@ -67,7 +72,7 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
     atexit.register(access_log.close)
     own: Routes = {
-        "/api/mnist": {"POST": api},
+        PATH: {"POST": api},
         "/api/mnist/batch": {"POST": batch},
         "/livez": {"GET": livez},
         "/readyz": {"GET": readiness.readyz},
@@ -80,7 +85,7 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
     metrics.lane("alone", predictor.alone)
     metrics.model(lambda: readiness.proof)
     metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
-    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: upstream.port)
+    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: upstream.address[1])
     metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
     metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
@@ -88,8 +93,9 @@ def application(settings: Settings, predictor: Predictor, upstream: Upstream, re
         api: (partial(api.admit, predictor.small), *keys),
         batch: (partial(api.admit, predictor.bulk), *keys),
     }
-    app = App(routes, cors, gates, [metrics.observe, *access_log.observers])
-    return app
+    app = App(routes, cors, gates, (metrics.observe, *access_log.observers))
+    tally = metrics.refusals(PATH, Overloaded), *access_log.refusals
+    return app, Glance(partial(api.overloaded, predictor.small), cors.headers({}), tally), access_log
 
 
 def collect_rarely() -> None:

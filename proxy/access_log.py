@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from time import time
 
+from proxy.errors import Overloaded
+from proxy.glance import PATH
 from proxy.request import Request, Response
 
 PERIOD = 0.5  # seconds between writes
@@ -35,10 +37,12 @@ class AccessLog:
     def __init__(self, form: str, descriptor: int = 1) -> None:
         if form == "auto":
             form = "text" if os.isatty(descriptor) else "json"
-        self._line = as_text if form == "text" else as_json
+        self._line, self._refusal = (as_text, refusal_as_text) if form == "text" else (as_json, refusal_as_json)
         self.observers = [] if form == "off" else [self.observe]
+        self.refusals = [] if form == "off" else [self.refused]
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
+        self._refused: list[tuple[float, str]] = []  # when, and the id
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -53,8 +57,24 @@ class AccessLog:
         else:
             self.lost += 1
 
+    def refused(self, id: str) -> None:
+        """Log an upload that was refused at a glance, with all others by the next look."""
+        self._refused.append((time(), id))
+
+    def look(self) -> None:
+        """Make lines of what was refused; to be called ten times a second, by who calls all else here: were it done by
+        the thread, the two would wait for each other's turn at the interpreter, milliseconds each time."""
+        if not self._refused:
+            return
+        if len(self._lines) < MOST:
+            self._lines.append("".join([self._refusal(*each) for each in self._refused]))
+        else:
+            self.lost += len(self._refused)
+        self._refused.clear()
+
     def close(self) -> None:
         """Write what is left; an output that is stuck is given a second."""
+        self.look()
         self._closing.set()
         self._thread.join(1)
 
@@ -79,23 +99,59 @@ def as_json(request: Request, response: Response) -> str:
     now = time()
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
     return _JSON % (
-        *(_second(int(now)), now % 1 * 1000, request.id, _quoted(request.method[:256]), _quoted(request.path[:256])),
-        *(response.status, request.code, *_hops(request)),
-        *(request.size, len(response.body), len(request.uploads), trace),
+        _second(int(now)),
+        now % 1 * 1000,
+        request.id,
+        _what(request.method[:256], request.path[:256], response.status, request.code),
+        (request.responded - request.received) * 1000,
+        _HOPS % _hops(request) if request.uploads else _NO_HOPS,
+        request.size,
+        len(response.body),
+        len(request.uploads),
+        trace,
     )
 
 
-_JSON = (  # half the time of an f-string's formats
-    '{"time": "%s.%03d+00:00", "id": "%s", "method": %s, "path": %s, "status": %d, "code": "%s", '
-    '"ms": {"total": %.2f, "arrival": %.2f, "queue": %.2f, "trip": %.2f}, '
-    '"bytes": {"in": %d, "out": %d}, "uploads": %d%s}\n'
+def refusal_as_json(at: float, id: str) -> str:
+    """The line of an upload that was refused at a glance."""
+    return _REFUSAL_JSON % (_second(int(at)), at % 1 * 1000, id, _REFUSAL_BYTES + len(id))
+
+
+# Half the time of an f-string's formats; and what most lines share is formatted once.
+_JSON = (
+    '{"time": "%s.%03d+00:00", "id": "%s", %s, "ms": {"total": %.2f, %s}, "bytes": {"in": %d, "out": %d}, '
+    '"uploads": %d%s}\n'
 )
+_HOPS = '"arrival": %.2f, "queue": %.2f, "trip": %.2f'
+_NO_HOPS = _HOPS % (0, 0, 0)
+
+
+@lru_cache(1024)
+def _what(method: str, path: str, status: int, code: str) -> str:
+    told = json.dumps(method), json.dumps(path)
+    return f'"method": {told[0]}, "path": {told[1]}, "status": {status}, "code": "{code}"'
+
+
+_REFUSAL_BYTES = len(Overloaded().body(""))
+_REFUSAL_JSON = '{"time": "%s.%03d+00:00", "id": "%s", ' + (
+    f'{_what("POST", PATH, Overloaded.status, Overloaded.code)}, "ms": {{"total": 0.00, {_NO_HOPS}}}, '
+    '"bytes": {"in": 0, "out": %d}, "uploads": 0}\n'
+)
+
+
+def refusal_as_text(at: float, id: str) -> str:
+    """The same for people."""
+    size = _REFUSAL_BYTES + len(id)
+    return (
+        f"{datetime.fromtimestamp(at):%H:%M:%S} {Overloaded.status} POST {PATH} {Overloaded.code} "
+        f"0.0 ms 0 B in, {size} B out, id {id}\n"
+    )
 
 
 def as_text(request: Request, response: Response) -> str:
     """A line for people."""
-    total, _, queue, trip = _hops(request)
-    hops = f" (queue {queue:.1f}, trip {trip:.1f})" if request.uploads else ""
+    total = (request.responded - request.received) * 1000
+    hops = " (queue {1:.1f}, trip {2:.1f})".format(*_hops(request)) if request.uploads else ""
     return (
         f"{datetime.now():%H:%M:%S} {response.status} {request.method} "
         f"{_quoted(request.path[:256])[1:-1]} {request.code} "
@@ -103,13 +159,13 @@ def as_text(request: Request, response: Response) -> str:
     )
 
 
-def _hops(request: Request) -> tuple[float, float, float, float]:
-    """Milliseconds: the whole request, until its first upload joined a queue, the longest wait, the longest trip."""
+def _hops(request: Request) -> tuple[float, float, float]:
+    """Milliseconds until its first upload joined a queue, of the longest wait, of the longest trip."""
     end = request.responded
-    total, arrival, queue, trip = end - request.received, 0.0, 0.0, 0.0
+    arrival = queue = trip = 0.0
     for upload in request.uploads:
         if upload.joined:  # else it was refused at once
             arrival = arrival or upload.joined - request.received
             left = upload.left or end
             queue, trip = max(queue, left - upload.joined), max(trip, (upload.returned or end) - left)
-    return total * 1000, arrival * 1000, queue * 1000, trip * 1000
+    return arrival * 1000, queue * 1000, trip * 1000

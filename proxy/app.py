@@ -64,7 +64,7 @@ class App:
     def _respond(self, request: Request, response: Response) -> None:
         request.responded = monotonic()
         if response.status != 499:
-            headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request)]
+            headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request.headers)]
             request.exchange.respond(response.status, headers, response.body)
         for observe in self._observers:
             observe(request, response)

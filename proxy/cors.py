@@ -19,11 +19,11 @@ class Cors:
         self._origins = frozenset(origins)
         self._open = self._granted("*") if "*" in origins else None
 
-    def headers(self, request: Request) -> Headers:
-        """What to add to the response to `request`."""
+    def headers(self, request: Mapping[str, str]) -> Headers:
+        """What to add to the response to a request with these headers."""
         if self._open:
             return self._open
-        origin = request.headers.get("origin")
+        origin = request.get("origin")
         return (("vary", "Origin"), *(self._granted(origin) if origin in self._origins else ()))
 
     def completed(self, routes: Routes) -> Routes:

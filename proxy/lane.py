@@ -55,18 +55,16 @@ class Lane:
 
     def __init__(self, carry: Carry, trips: int, pictures: int, size: int, queue: int, patience: float) -> None:
         self._carry, self._trips, self._pictures, self._size, self._most = carry, trips, pictures, size, queue
-        self._patience = patience
         self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
         self._queue: deque[Upload] = deque()
         self.under_way: dict[asyncio.Task[None], list[Upload]] = {}
-        self._departing = False
+        self._patience, self._departing = patience, False
         self.waiting = self._aboard = 0
         self.on_trip: Callable[[int, float], None] = lambda pictures, seconds: None
 
-    def admit(self, pictures: int = 1) -> None:
-        """Raise Overloaded where the queue has no room for so many; an empty one takes any number."""
-        if self.waiting and self.waiting + pictures > self._most:
-            raise Overloaded()
+    def full(self, pictures: int = 1) -> bool:
+        """Whether the queue has no room for so many; an empty one takes any number."""
+        return self.waiting > 0 and self.waiting + pictures > self._most
 
     async def forward(self, upload: Upload) -> list[Reply]:
         """The replies to the upload's images, in order.
@@ -76,7 +74,8 @@ class Lane:
             DeadlineExceeded: the upload's deadline has passed.
             ServiceError: what became of the trip this upload was on.
         """
-        self.admit(len(upload.images))
+        if self.full(len(upload.images)):
+            raise Overloaded()
         upload.replies = self._loop.create_future()
         upload.joined, upload.left = monotonic(), 0.0
         self._queue.append(upload)

@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 
 from proxy import VERSION
-from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded
+from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded, ServiceError
 from proxy.lane import Lane
 from proxy.request import Request, Response
 
@@ -95,6 +95,16 @@ class Metrics:
         for upload in request.uploads:
             if upload.joined:  # not refused before
                 self._queued((upload.left or request.responded) - upload.joined)
+
+    def refusals(self, path: str, error: type[ServiceError]) -> Callable[[str], None]:
+        """What counts a refusal of which no more is known than its id."""
+        requests, seconds, key = self._requests, self._of_endpoint[path], (path, error.status, error.code)
+
+        def refused(id: str) -> None:
+            requests[key] += 1
+            seconds(0.0)
+
+        return refused
 
     async def endpoint(self, request: Request) -> Response:
         """GET /metrics"""

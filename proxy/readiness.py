@@ -44,10 +44,15 @@ class Readiness:
         """A real inference of every model has worked lately, and we are not stopping."""
         return not self.draining and self._reachable and monotonic() - min(self._proven.values()) < LATELY
 
+    @property
+    def shut(self) -> bool:
+        """Whether an upload could only wait in vain: before the first success, while TorchServe is away, when stopping.
+        A TorchServe that merely hangs is given until the deadline."""
+        return self.closed or not self._reachable
+
     def admit(self) -> None:
-        """Raise NotReady where an upload could only wait in vain: before the first success, while TorchServe is away,
-        when stopping. A TorchServe that merely hangs is given until the deadline."""
-        if self.closed or not self._reachable:
+        """Raise NotReady while shut."""
+        if self.shut:
             raise NotReady()
 
     async def readyz(self, request: Request) -> Response:

@@ -7,8 +7,7 @@ writes a new one.
 import logging
 from collections.abc import Sequence
 
-import aiohttp
-
+from http1.client import Client, Unreachable
 from proxy import trip
 from proxy.errors import ModelServerError, NotReady
 from proxy.lane import Upload
@@ -26,18 +25,11 @@ class TorchServe:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.upstream = Upstream(settings)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # the caller owns the deadline
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        )
+        self.upstream, self._client = Upstream(settings), Client()
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        self._client.close()
 
     async def carry(self, model: str, alone: bool, uploads: Sequence[Upload]) -> list[trip.Reply]:
         """One trip to `model`; a reply for each image of the uploads, in order.
@@ -61,14 +53,14 @@ class TorchServe:
                 status, answer = await self._post(model, body, headers)
             if status == 200:
                 return trip.decode(answer, len(images))
-        except aiohttp.ClientConnectorError as error:
+        except Unreachable as error:
             raise NotReady() from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ModelServerError() from error
         log.warning("TorchServe answered a trip of %d pictures with %d: %.200r", len(images), status, answer)
         raise ModelServerError()
 
     async def _post(self, model: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        headers = headers | self.upstream.header
-        async with self._session.post(self.upstream.base + model, data=body, headers=headers) as response:
-            return response.status, await response.read()
+        return await self._client.post(
+            self.upstream.address, f"/predictions/{model}", headers | self.upstream.header, body
+        )

@@ -20,13 +20,12 @@ class Upstream:
     """Where to send trips, and with what token.
 
     Attributes:
-        port: of the inference API.
-        base: address that a model's name is appended to.
+        address: host and port of the inference API.
         header: the token; empty before TorchServe's first start, or where its token authorization is off.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self.port = settings, 0
+        self._settings, self.address = settings, ("", 0)
         self.look()
 
     def look(self) -> None:
@@ -36,9 +35,8 @@ class Upstream:
             told = json.loads(key_file.with_name(STAND_IN).read_text())
             os.kill(told["pid"], 0)
             port, key_file = int(told["port"]), Path(told["key_file"])
-        if port != self.port:
-            self.port, self._key_file = port, key_file
-            self.base = f"http://{self._settings.ts_host}:{port}/predictions/"
+        if port != self.address[1]:
+            self.address, self._key_file = (self._settings.ts_host, port), key_file
             self.read_token()
 
     def read_token(self) -> None:

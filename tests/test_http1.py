@@ -5,6 +5,7 @@ import gc
 import itertools
 import socket
 import struct
+import time
 import weakref
 from contextlib import asynccontextmanager, suppress
 
@@ -435,10 +436,10 @@ def test_a_crowd_is_taken_in_turns():
 def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
     taken = connection.Connection.take
 
-    def take(self, data):
+    def take(self, data, *rest, **late):
         if b"broken" in data:
             raise RuntimeError("a mistake")
-        taken(self, data)
+        taken(self, data, *rest, **late)
 
     monkeypatch.setattr(connection.Connection, "take", take)
 
@@ -446,5 +447,27 @@ def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
         for path, status in ((b"good", b"HTTP/1.1 200"), (b"broken", b""), (b"good", b"HTTP/1.1 200")):
             assert (await exchanged(port, GET % path))[0][:12] == status
         assert "a mistake" in caplog.text
+
+    run(scenario)
+
+
+def test_late_is_what_waits_in_a_crowd(monkeypatch):
+    monkeypatch.setattr(server_module, "CROWD", 10)
+
+    async def scenario(application, server, port):
+        late = []
+
+        def slow(exchange):
+            time.sleep(0.005)
+            late.append(exchange.late)
+            exchange.respond(200, [], b"")
+
+        server.application = slow
+        for many, expected in ((10, False), (100, True), (1, False)):
+            late.clear()
+            await asyncio.gather(*(exchanged(port, GET % b"x") for _ in range(many)))
+            assert len(late) == many
+            assert any(late) is expected
+            assert not any(late[-10:]), "nobody waits behind them"
 
     run(scenario)

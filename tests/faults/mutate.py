@@ -110,6 +110,16 @@ PROTECTIONS = (
         "tests/test_http1.py -k turns",
     ),
     Protection(
+        "a refusal at a glance of what ends elsewhere than it seems to", "proxy/glance.py",
+        " or int(found[2]) != len(data) - found.end()", "",
+        "tests/test_glance.py -k left_to_the_parser",
+    ),
+    Protection(
+        "the answer to a trip that was given up, taken for the next one's", "http1/client.py",
+        "                link.transport.abort()\n", "                self._free[address].append(link)\n",
+        "tests/test_http1_client.py -k gives_up",
+    ),
+    Protection(
         "a client that never stops sending", "http1/connection.py",
         "        if self._dropped > LINGER_BYTES:\n", "        if False:\n",
         "tests/test_http1.py -k never_stops",

@@ -1,0 +1,65 @@
+"""Refusing at a glance: an upload that must be refused, and has the form that most clients send, is not even parsed.
+
+At twice the peak most uploads are refused, and what each of them costs is lost for those that are answered
+(docs/performance.md). The answer is that of any other refusal; counts and log get no more of it than its id.
+"""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+
+from proxy.errors import Overloaded
+from proxy.request import JSON, Headers
+
+PATH = "/api/mnist"
+# Headers that change nothing about the answer or where the request ends; any other is the parser's.
+_PLAIN = (
+    rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding|Content-Type|Authorization|X-API-Key|X-Forwarded-For):[ -~]*\r\n"
+    rb"|(?i:X-Request-Id): ?([A-Za-z0-9._:/+=@-]{1,128})\r\n){0,20}"
+)
+_COMMON = re.compile(
+    rb"POST %b HTTP/1\.1\r\n%b(?i:Content-Length): ?([0-9]{1,9})\r\n%b\r\n" % (PATH.encode(), _PLAIN, _PLAIN)
+)
+
+
+class Glance:
+    """Looks at what has come, before it is parsed.
+
+    Args:
+        overloaded: whether an upload, late or not, would be refused for overload.
+        headers: what the response to a request without an Origin has beside a refusal's own.
+        tally: called with the id of each refusal.
+    """
+
+    def __init__(
+        self, overloaded: Callable[[bool], bool], headers: Headers, tally: Sequence[Callable[[str], None]]
+    ) -> None:
+        self._overloaded, self._tally = overloaded, tally
+        error = Overloaded()
+        before, after = _lines((JSON, *error.headers)), _lines(headers)
+        body = error.body("%s").decode()
+        self._length = len(body) - len("%s")
+        self._answer = (
+            f"HTTP/1.1 503 Service Unavailable\r\n%s{before}x-request-id: %s\r\n{after}content-length: %d\r\n\r\n{body}"
+        )
+
+    def __call__(self, data: bytes, late: bool, date: str) -> bytes | None:
+        """The refusal of what has come, late or not, if this is an upload to be refused for overload.
+
+        Args:
+            date: the header line.
+        """
+        if not self._overloaded(late):
+            return None
+        found = _COMMON.match(data)
+        if not found or int(found[2]) != len(data) - found.end():
+            return None
+        given = found[3] or found[1]
+        id = given.decode() if given else f"{random.getrandbits(64):016x}"
+        for tally in self._tally:
+            tally(id)
+        return (self._answer % (date, id, self._length + len(id), id)).encode()
+
+
+def _lines(headers: Headers) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers)
