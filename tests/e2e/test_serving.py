@@ -1,6 +1,8 @@
 """From a file to an answer through everything that is real: proxy, TorchServe, workers, archive, net."""
 
 import json
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -193,3 +195,11 @@ def test_the_largest_upload_passes_every_limit_on_its_way(service):
     answer = ask(service, image.getvalue())
     assert answer.json()["predictions"]["prediction"]["label"] == 7
     assert predict(service, files={"image": image.getvalue()}).content == answer.content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has SCHED_BATCH")
+def test_torchserve_does_not_interrupt_the_proxy(service):
+    polite = {service.supervisor: False, service.proxy: False, service.java: True}
+    polite |= {process: True for process in service.java.children()}
+    assert len(polite) > 4
+    assert {process: os.sched_getscheduler(process.pid) == os.SCHED_BATCH for process in polite} == polite
