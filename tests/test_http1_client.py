@@ -13,7 +13,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @asynccontextmanager
 async def far_end(*answers):
-    """A server that gives these answers in turn, the last one for ever; None closes, a number waits so many seconds.
+    """A server that gives these answers in turn, the last one for ever; None closes, after a number of
+    seconds comes "no".
 
     Yields its address, what was asked, and the connections that were made."""
     asked, made, turn = [], [], iter([*answers])
@@ -33,6 +34,7 @@ async def far_end(*answers):
                 return writer.close()
             if isinstance(answer, float):
                 await asyncio.sleep(answer)
+                writer.write(OK.replace(b"ok", b"no"))
             else:
                 for piece in answer if isinstance(answer, tuple) else (answer,):
                     writer.write(piece)
