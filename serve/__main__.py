@@ -61,15 +61,13 @@ def serve(settings: Settings, temp: Path) -> None:
     start = partial(command, copy(settings.model_store / "mnist.mar", home / "roll/served"), temp)
     (home / "roll/pid").write_text(str(os.getpid()))
     with (logs / "jvm.log").open("ab") as log:
-        # Polite: else its processes wake on the proxy's core and keep it from work, a tenth of the throughput.
-        options = {"cwd": home, "env": environment(settings, logs, temp), "stdout": log, "stderr": log}
-        torchserve = Child("TorchServe", start, polite=True, **options)
+        jvm = Child("TorchServe", start, True, cwd=home, env=environment(settings, logs, temp), stdout=log, stderr=log)
         proxy = Child("proxy", [sys.executable, "-m", "proxy"].copy, cwd=ROOT, env=os.environ | {"TS_KEY_FILE": keys})
         try:
-            watch(settings, logs, torchserve, proxy)
+            watch(settings, logs, jvm, proxy)
         finally:
             proxy.end(settings.drain_seconds + settings.grace_seconds + 2)
-            torchserve.end(10)
+            jvm.end(10)
             Path(keys).unlink(missing_ok=True)
             shutil.rmtree(home / "roll")
 

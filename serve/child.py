@@ -9,28 +9,17 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0  # called with 1: PR_SET_PDEATHSIG
+_c: Any = ctypes.CDLL(None) if sys.platform == "linux" else None  # prctl 1: PR_SET_PDEATHSIG; scheduler 3: SCHED_BATCH
 
 
 class Child:
-    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone.
+    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone. `options`: Popen's."""
 
-    Args:
-        polite: whether it and all it starts let others finish what they are at when work comes for it (SCHED_BATCH).
-        options: of Popen.
-    """
-
-    def __init__(self, name: str, command: Any, polite: bool = False, **options: Any) -> None:
-        self.name, self._command, self._polite, self._options = name, command, polite, options
-        self._options |= {"start_new_session": True, "preexec_fn": self._prepare}
+    def __init__(self, name: str, command: Any, polite: bool = False, **options: Any) -> None:  # (docs/architecture.md)
+        self.name, self._command, self._options = name, command, options | {"start_new_session": True}
+        self._options["preexec_fn"] = lambda: _c and (_c.prctl(1, 15), polite and _c.sched_setscheduler(0, 3, bytes(4)))
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = self._pause = 0.0
-
-    def _prepare(self) -> None:
-        _prctl(1, signal.SIGTERM)
-        if self._polite and sys.platform == "linux":
-            with suppress(OSError):  # where a sandbox forbids it
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
     def tend(self) -> str | None:
         """Start it where it does not run, later each time where it dies young; say how it ended, once, where it has."""

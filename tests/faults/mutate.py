@@ -57,7 +57,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a queue without bound", "proxy/lane.py",
-        "if self.waiting and self.waiting + pictures > self._most:", "if False:",
+        "return self.waiting > 0 and self.waiting + pictures > self._most", "return False",
         "tests/faults/test_clients.py -k queue_full",
     ),
     Protection(
@@ -169,7 +169,7 @@ PROTECTIONS = (
     ),
     Protection(
         "processes left behind by a dead supervisor", "serve/child.py",
-        "lambda: _prctl(1, signal.SIGTERM)", "lambda: None",
+        "(_c.prctl(1, 15), polite", "(None, polite",
         "tests/faults/test_stopping.py -k outlives",
     ),
     Protection(
