@@ -180,7 +180,7 @@ def test_whoever_is_killed_is_replaced_but_for_the_supervisor(own):
     assert "TorchServe ended with signal 9; starting it again" in own.output.read_text()
 
     proxy.kill()
-    wait_until(lambda: own.proxy and own.proxy.pid != proxy.pid and own.ready, 60, "another proxy")
+    wait_until(lambda: (now := own.proxy) and now.pid != proxy.pid and own.ready, 60, "another proxy")
     assert label(own) == 7
     assert "proxy ended with signal 9; starting it again" in own.output.read_text()
 
