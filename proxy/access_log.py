@@ -64,12 +64,9 @@ class AccessLog:
     def look(self) -> None:
         """Make lines of what was refused; to be called ten times a second, by who calls all else here: were it done by
         the thread, the two would wait for each other's turn at the interpreter, milliseconds each time."""
-        if not self._refused:
-            return
-        if len(self._lines) < MOST:
-            self._lines.append("".join([self._refusal(*each) for each in self._refused]))
-        else:
-            self.lost += len(self._refused)
+        room = max(0, MOST - len(self._lines))
+        self._lines.extend([self._refusal(*each) for each in self._refused[:room]])
+        self.lost += len(self._refused[room:])
         self._refused.clear()
 
     def close(self) -> None:
@@ -118,33 +115,28 @@ def refusal_as_json(at: float, id: str) -> str:
 
 
 # Half the time of an f-string's formats; and what most lines share is formatted once.
-_JSON = (
-    '{"time": "%s.%03d+00:00", "id": "%s", %s, "ms": {"total": %.2f, %s}, "bytes": {"in": %d, "out": %d}, '
-    '"uploads": %d%s}\n'
-)
+_HEAD = '{"time": "%s.%03d+00:00", "id": "%s", '
+_REST = '%s, "ms": {"total": %.2f, %s}, "bytes": {"in": %d, "out": %s}, "uploads": %d%s}\n'
+_JSON = _HEAD + _REST
+_TEXT = "%s %d %s %s %s %.1f ms%s %d B in, %d B out, id %s\n"
 _HOPS = '"arrival": %.2f, "queue": %.2f, "trip": %.2f'
 _NO_HOPS = _HOPS % (0, 0, 0)
 
 
 @lru_cache(1024)
 def _what(method: str, path: str, status: int, code: str) -> str:
-    told = json.dumps(method), json.dumps(path)
-    return f'"method": {told[0]}, "path": {told[1]}, "status": {status}, "code": "{code}"'
+    return f'"method": {json.dumps(method)}, "path": {json.dumps(path)}, "status": {status}, "code": "{code}"'
 
 
 _REFUSAL_BYTES = len(Overloaded().body(""))
-_REFUSAL_JSON = '{"time": "%s.%03d+00:00", "id": "%s", ' + (
-    f'{_what("POST", PATH, Overloaded.status, Overloaded.code)}, "ms": {{"total": 0.00, {_NO_HOPS}}}, '
-    '"bytes": {"in": 0, "out": %d}, "uploads": 0}\n'
-)
+_REFUSAL_JSON = _HEAD + _REST % (_what("POST", PATH, Overloaded.status, Overloaded.code), 0, _NO_HOPS, 0, "%d", 0, "")
 
 
 def refusal_as_text(at: float, id: str) -> str:
     """The same for people."""
-    size = _REFUSAL_BYTES + len(id)
-    return (
-        f"{datetime.fromtimestamp(at):%H:%M:%S} {Overloaded.status} POST {PATH} {Overloaded.code} "
-        f"0.0 ms 0 B in, {size} B out, id {id}\n"
+    return _TEXT % (
+        *(f"{datetime.fromtimestamp(at):%H:%M:%S}", Overloaded.status, "POST", PATH, Overloaded.code),
+        *(0, "", 0, _REFUSAL_BYTES + len(id), id),
     )
 
 
@@ -152,10 +144,10 @@ def as_text(request: Request, response: Response) -> str:
     """A line for people."""
     total = (request.responded - request.received) * 1000
     hops = " (queue {1:.1f}, trip {2:.1f})".format(*_hops(request)) if request.uploads else ""
-    return (
-        f"{datetime.now():%H:%M:%S} {response.status} {request.method} "
-        f"{_quoted(request.path[:256])[1:-1]} {request.code} "
-        f"{total:.1f} ms{hops} {request.size} B in, {len(response.body)} B out, id {request.id}\n"
+    path = _quoted(request.path[:256])[1:-1]
+    return _TEXT % (
+        *(f"{datetime.now():%H:%M:%S}", response.status, request.method, path, request.code),
+        *(total, hops, request.size, len(response.body), request.id),
     )
 
 

@@ -159,3 +159,18 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
     asyncio.run(scenario())
     assert b"fuse" not in shown
     assert len(shown) == 3
+
+
+def test_refusals_lines_are_bounded_as_all_lines_are(monkeypatch):
+    monkeypatch.setattr("proxy.access_log.MOST", 3)
+    monkeypatch.setattr("proxy.access_log.PERIOD", 60)
+    read, write = os.pipe()
+    log = AccessLog("json", write)
+    for number in range(5):
+        log.refused(f"abc-{number}")
+    log.look()
+    log.refused("abc-5")
+    log.close()
+    os.close(write)
+    assert [json.loads(line)["id"] for line in os.read(read, 10_000).splitlines()] == ["abc-0", "abc-1", "abc-2"]
+    assert log.lost == 3
