@@ -7,7 +7,7 @@ against it, which parse in another thread or for a general interface (docs/perfo
 """
 
 from http1.client import Client, Unreachable
-from http1.exchange import Exchange, Header
+from http1.exchange import Exchange, Header, response_head
 from http1.server import Server
 
-__all__ = ["Client", "Exchange", "Header", "Server", "Unreachable"]
+__all__ = ["Client", "Exchange", "Header", "Server", "Unreachable", "response_head"]

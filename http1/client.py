@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from httptools import HttpParserError, HttpResponseParser
 
+from http1.exchange import lines
+
 Address = tuple[str, int]
 Answer = tuple[int, bytes]
 
@@ -29,8 +31,8 @@ class Client:
             ValueError: what came back is no HTTP.
         """
         link = await self._link(address)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"POST {path} HTTP/1.1\r\nhost: {address[0]}:{address[1]}\r\n{lines}content-length: {len(body)}\r\n\r\n"
+        more = lines((("host", f"{address[0]}:{address[1]}"), *headers.items(), ("content-length", str(len(body)))))
+        head = f"POST {path} HTTP/1.1\r\n{more}\r\n"
         try:
             return await link.send(head.encode("latin-1") + body)
         finally:  # unless it is cancelled or failed: what comes on such a connection would be taken for the next answer

@@ -1,7 +1,7 @@
 """One request and the answer to it, as the application sees them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from math import inf
 from typing import Protocol
@@ -10,6 +10,18 @@ from urllib.parse import unquote, urlsplit
 Header = tuple[str, str]
 BODILESS = (204, 304)  # RFC 9110, 8.6: their Content-Length would be about something else
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+def lines(headers: Iterable[Header]) -> str:
+    """Headers as they go over the wire."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
+def response_head(status: int, date: str, headers: Iterable[Header], size: int | str, keep_alive: bool) -> str:
+    """Everything before the body; `date` is the header line, `size` the body's in bytes."""
+    length = "" if status in BODILESS else f"content-length: {size}\r\n"
+    end = "\r\n" if keep_alive else "connection: close\r\n\r\n"
+    return f"{_STATUS_LINES[status]}{date}{lines(headers)}{length}{end}"
 
 
 class Wire(Protocol):
@@ -97,10 +109,7 @@ class Exchange:
     def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Answer; `headers` go out as they are, beside those that HTTP itself needs."""
         self.keep_alive = self.keep_alive and self.whole
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        length = "" if status in BODILESS else f"content-length: {len(body)}\r\n"
-        end = "\r\n" if self.keep_alive else "connection: close\r\n\r\n"
-        head = f"{_STATUS_LINES[status]}{self._wire.date}{lines}{length}{end}".encode("latin-1")
+        head = response_head(status, self._wire.date, headers, len(body), self.keep_alive).encode("latin-1")
         self._wire.answer(self, head if self.method == "HEAD" else head + body)
 
     def arrived(self, piece: bytes) -> None:

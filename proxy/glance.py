@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from http1 import response_head
 from proxy.errors import Overloaded
 from proxy.request import JSON, Headers
 
@@ -36,12 +37,10 @@ class Glance:
     ) -> None:
         self._overloaded, self._tally = overloaded, tally
         error = Overloaded()
-        before, after = _lines((JSON, *error.headers)), _lines(headers)
         body = error.body("%s").decode()
         self._length = len(body) - len("%s")
-        self._answer = (
-            f"HTTP/1.1 503 Service Unavailable\r\n%s{before}x-request-id: %s\r\n{after}content-length: %d\r\n\r\n{body}"
-        )
+        told = JSON, *error.headers, ("x-request-id", "%s"), *headers
+        self._answer = response_head(error.status, "%s", told, "%d", keep_alive=True) + body
 
     def __call__(self, data: bytes, late: bool, date: str) -> bytes | None:
         """The refusal of what has come, late or not, if this is an upload to be refused for overload.
@@ -59,7 +58,3 @@ class Glance:
         for tally in self._tally:
             tally(id)
         return (self._answer % (date, id, self._length + len(id), id)).encode()
-
-
-def _lines(headers: Headers) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers)
