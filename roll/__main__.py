@@ -81,7 +81,7 @@ def roll(settings: Settings, archive: Path, temp: Path) -> None:
     spare = spare_ports(replace(settings, ts_key_file=temp / "key_file.json"))
     with (logs / "jvm.log").open("ab") as log:
         start, variables = partial(command, new, temp), environment(spare, logs, temp)
-        stand_in = Child("the new version", start, cwd=temp, env=variables, stdout=log, stderr=log)
+        stand_in = Child("the new version", start, True, cwd=temp, env=variables, stdout=log, stderr=log)
         try:
             prove(spare, lambda: stand_in.tend() or failure(logs))
             print(f"version {will_be} works; it answers while TorchServe starts again", flush=True)

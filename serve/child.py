@@ -9,15 +9,18 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-_c: Any = ctypes.CDLL(None) if sys.platform == "linux" else None  # prctl 1: PR_SET_PDEATHSIG; scheduler 3: SCHED_BATCH
+_libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None  # prctl is called with 1: PR_SET_PDEATHSIG
 
 
 class Child:
-    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone. `options`: Popen's."""
+    """Runs what `command()` gives, in a session of its own: Ctrl-C reaches the supervisor alone. `options`: Popen's;
+    polite: neither it nor what it starts interrupts others when work comes (SCHED_BATCH; docs/architecture.md)."""
 
-    def __init__(self, name: str, command: Any, polite: bool = False, **options: Any) -> None:  # (docs/architecture.md)
+    def __init__(self, name: str, command: Any, polite: bool = False, **options: Any) -> None:
         self.name, self._command, self._options = name, command, options | {"start_new_session": True}
-        self._options["preexec_fn"] = lambda: _c and (_c.prctl(1, 15), polite and _c.sched_setscheduler(0, 3, bytes(4)))
+        self._options["preexec_fn"] = lambda: (  # where a sandbox forbids it, nothing happens
+            _libc and (_libc.prctl(1, signal.SIGTERM), polite and _libc.sched_setscheduler(0, os.SCHED_BATCH, bytes(4)))
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = self._pause = 0.0
 

