@@ -42,20 +42,13 @@ end
 
 -- each request in two halves, its X-Request-Id between them
 local heads, tails = {}, {}
-do
-  local boundary, file = "a-boundary-of-the-benchmark", assert(io.open(env("PICTURES"), "rb"))
-  while true do
-    local length = file:read(4)
-    if not length then break end
-    local a, b, c, d = length:byte(1, 4)
-    local body = "--" .. boundary .. "\r\nContent-Disposition: form-data; name=\"image\"; filename=\"digit.png\"\r\n"
-      .. "Content-Type: application/octet-stream\r\n\r\n" .. file:read(((a * 256 + b) * 256 + c) * 256 + d)
-      .. "\r\n--" .. boundary .. "--\r\n"
-    heads[#heads + 1] = "POST " .. path .. " HTTP/1.1\r\nHost: " .. host .. ":" .. port .. "\r\nX-Request-Id: "
-    tails[#tails + 1] = "\r\nContent-Type: multipart/form-data; boundary=" .. boundary
-      .. "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
-  end
-  file:close()
+local form = dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "form.lua")
+local all = form.pictures(env("PICTURES"))
+for i = 1, #all do
+  local body = form.body(all, i, 1)
+  heads[i] = "POST " .. path .. " HTTP/1.1\r\nHost: " .. host .. ":" .. port .. "\r\nX-Request-Id: "
+  tails[i] = "\r\nContent-Type: multipart/form-data; boundary=" .. form.BOUNDARY
+    .. "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
 end
 
 local address = ffi.new("address", { family = 2, port = C.htons(tonumber(port)) })
@@ -164,15 +157,15 @@ while true do
 end
 
 print(("sent %d"):format(sent))
-local all = {}
+local found = {}
 for n = 1, total do
   local name = outcome[n] ~= 0 and names[outcome[n]]
   if name then
-    all[name] = all[name] or {}
-    table.insert(all[name], latency[n])
+    found[name] = found[name] or {}
+    table.insert(found[name], latency[n])
   end
 end
-for name, seconds in pairs(all) do
+for name, seconds in pairs(found) do
   table.sort(seconds)
   local function percentile(share) return seconds[math.floor((#seconds - 1) * share) + 1] * 1000 end
   print(("answers %d p50 %.1f p99 %.1f: %s"):format(#seconds, percentile(0.5), percentile(0.99), name))
