@@ -39,10 +39,10 @@ async def serve(settings: Settings) -> None:
     async with aclosing(TorchServe(settings)) as torchserve:
         predictor = Predictor(settings, torchserve)
         readiness = Readiness(settings, torchserve)
-        app, glance, access_log = application(settings, predictor, torchserve.upstream, readiness)
+        app, glance = application(settings, predictor, torchserve.upstream, readiness)
         server = Server(app, glance=glance)
         lanes = predictor.small, predictor.bulk, predictor.alone
-        looks = server.look, access_log.look, torchserve.upstream.look, *(lane.look for lane in lanes)
+        looks = server.look, glance.look, torchserve.upstream.look, *(lane.look for lane in lanes)
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
         try:
             server.listen(settings.host, settings.port)
@@ -64,13 +64,12 @@ async def serve(settings: Settings) -> None:
 
 def application(
     settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness
-) -> tuple[App, Glance, AccessLog]:
+) -> tuple[App, Glance]:
     """The way of an upload, and around it what may be left out."""
     api = Api(settings, predictor, readiness)
     batch = Batch(settings, api)
     keys = [Keys(settings.api_keys)] if settings.api_keys else []
     metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
-    atexit.register(access_log.close)
     own: Routes = {
         PATH: {"POST": api},
         "/api/mnist/batch": {"POST": batch},
@@ -95,7 +94,10 @@ def application(
     }
     app = App(routes, cors, gates, (metrics.observe, *access_log.observers))
     tally = metrics.refusals(PATH, Overloaded), *access_log.refusals
-    return app, Glance(partial(api.overloaded, predictor.small), cors.headers({}), tally), access_log
+    glance = Glance(partial(api.overloaded, predictor.small), cors.headers({}), tally)
+    atexit.register(access_log.close)
+    atexit.register(glance.look)  # called first
+    return app, glance
 
 
 def collect_rarely() -> None:

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from proxy import VERSION
 from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded, ServiceError
+from proxy.glance import Refusals
 from proxy.lane import Lane
 from proxy.request import Request, Response
 
@@ -27,7 +28,7 @@ disable_created_metrics()  # when each series began: a third of the text, and of
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FEARED = (InternalError, ModelServerError, Overloaded, NotReady, DeadlineExceeded)
-Count = Callable[[float], None]
+Count = Callable[..., None]  # of an amount, and how many times it was seen
 OTHER = "other"  # the endpoint of every unknown path: a label's values must not come from outside
 
 
@@ -96,13 +97,13 @@ class Metrics:
             if upload.joined:  # not refused before
                 self._queued((upload.left or request.responded) - upload.joined)
 
-    def refusals(self, path: str, error: type[ServiceError]) -> Callable[[str], None]:
-        """What counts a refusal of which no more is known than its id."""
+    def refusals(self, path: str, error: type[ServiceError]) -> Callable[[Refusals], None]:
+        """What counts refusals at a glance."""
         requests, seconds, key = self._requests, self._of_endpoint[path], (path, error.status, error.code)
 
-        def refused(id: str) -> None:
-            requests[key] += 1
-            seconds(0.0)
+        def refused(refusals: Refusals) -> None:
+            requests[key] += len(refusals)
+            seconds(0.0, len(refusals))
 
         return refused
 
@@ -153,9 +154,9 @@ class Distributions(Collector):
         bounds, counts, total = self._bounds, [0] * (len(self._bounds) + 1), [0.0]
         self._found[value] = counts, total
 
-        def observe(amount: float) -> None:
-            counts[bisect_left(bounds, amount)] += 1
-            total[0] += amount
+        def observe(amount: float, times: int = 1) -> None:
+            counts[bisect_left(bounds, amount)] += times
+            total[0] += amount * times
 
         return observe
 

@@ -29,7 +29,10 @@ def request(*lines, body=BODY, first=b"POST /api/mnist HTTP/1.1", length=None):
 
 
 def glance(data, late=True, tally=(), origins=("*",)):
-    return Glance(lambda late: late, Cors(origins).headers({}), tally)(data, late, DATE)
+    glance = Glance(lambda late: late, Cors(origins).headers({}), tally)
+    answer = glance(data, late, DATE)
+    glance.look()
+    return answer
 
 
 @pytest.mark.parametrize("origins", [("*",), ("https://a.example",)])
@@ -52,8 +55,9 @@ def test_who_brings_no_id_is_given_one():
     seen = []
     answer = glance(request(b"content-type: image/png"), tally=[seen.append])
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert json.loads(body)["error"]["request_id"] == seen[0]
-    assert b"x-request-id: %b\r\n" % seen[0].encode() in head
+    [[(_, id)]] = seen
+    assert json.loads(body)["error"]["request_id"] == id
+    assert b"x-request-id: %b\r\n" % id.encode() in head
     assert int(head.split(b"content-length: ")[1]) == len(body)
 
 
@@ -119,7 +123,7 @@ def test_a_refusal_is_counted_and_logged_as_any_other():
 def test_a_line_for_people():
     read, write = os.pipe()
     log = AccessLog("text", write)
-    log.refused("abc-2")
+    log.refused([(0.0, "abc-2")])
     log.close()
     os.close(write)
     size = len(Overloaded().body("abc-2"))
@@ -166,10 +170,8 @@ def test_refusals_lines_are_bounded_as_all_lines_are(monkeypatch):
     monkeypatch.setattr("proxy.access_log.PERIOD", 60)
     read, write = os.pipe()
     log = AccessLog("json", write)
-    for number in range(5):
-        log.refused(f"abc-{number}")
-    log.look()
-    log.refused("abc-5")
+    log.refused([(0.0, f"abc-{number}") for number in range(5)])
+    log.refused([(0.0, "abc-5")])
     log.close()
     os.close(write)
     assert [json.loads(line)["id"] for line in os.read(read, 10_000).splitlines()] == ["abc-0", "abc-1", "abc-2"]
