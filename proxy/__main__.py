@@ -39,10 +39,10 @@ async def serve(settings: Settings) -> None:
     async with aclosing(TorchServe(settings)) as torchserve:
         predictor = Predictor(settings, torchserve)
         readiness = Readiness(settings, torchserve)
-        app, glance = application(settings, predictor, torchserve.upstream, readiness)
+        app, glance, access_log = application(settings, predictor, torchserve.upstream, readiness)
         server = Server(app, glance=glance)
         lanes = predictor.small, predictor.bulk, predictor.alone
-        looks = server.look, glance.look, torchserve.upstream.look, *(lane.look for lane in lanes)
+        looks = server.look, glance.look, access_log.look, torchserve.upstream.look, *(lane.look for lane in lanes)
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
         try:
             server.listen(settings.host, settings.port)
@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> None:
 
 def application(
     settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness
-) -> tuple[App, Glance]:
+) -> tuple[App, Glance, AccessLog]:
     """The way of an upload, and around it what may be left out."""
     api = Api(settings, predictor, readiness)
     batch = Batch(settings, api)
@@ -97,7 +97,7 @@ def application(
     glance = Glance(partial(api.overloaded, predictor.small), cors.headers({}), tally)
     atexit.register(access_log.close)
     atexit.register(glance.look)  # called first
-    return app, glance
+    return app, glance, access_log
 
 
 def collect_rarely() -> None:

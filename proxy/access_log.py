@@ -1,7 +1,11 @@
 """One line a request, on standard output: JSON for machines, plain text for people; probes and scrapes are left out.
 
-observe: a request -> a line in memory; a thread writes what has gathered, twice a second and at the end. So a slow,
-full or closed output costs lines, never answers. Of what was uploaded a line tells the size and nothing else.
+observe: a request -> a line in memory; look, ten times a second -> a block of lines; a thread writes the blocks, twice
+a second and at the end. So a slow, full or closed output costs lines, never answers. Of what was uploaded a line tells
+the size and nothing else.
+
+The thread does little and seldom: each time it takes its turn at the interpreter all else waits until the system
+lets it run, a millisecond or two where the cores are busy.
 """
 
 import json
@@ -18,7 +22,7 @@ from proxy.request import Request, Response
 
 PERIOD = 0.5  # seconds between writes
 UNTOLD = frozenset(("/livez", "/readyz", "/metrics"))
-MOST = 100_000  # lines kept while the output does not take them
+MOST = 32 * 1024 * 1024  # bytes of lines kept while the output does not take them
 _quoted = lru_cache(1024)(json.dumps)
 _time = lru_cache(2)(lambda ms: datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds"))
 
@@ -41,7 +45,8 @@ class AccessLog:
         self.observers = [] if form == "off" else [self.observe]
         self.refusals = [] if form == "off" else [self.refused]
         self._descriptor = descriptor
-        self._lines: deque[str] = deque()
+        self._lines: list[str] = []  # since the last look
+        self._blocks: deque[bytes] = deque()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
         self._thread.start()
@@ -49,22 +54,24 @@ class AccessLog:
 
     def observe(self, request: Request, response: Response) -> None:
         """Log a request whose response is sent."""
-        if request.path in UNTOLD:
-            return
-        if len(self._lines) < MOST:
+        if request.path not in UNTOLD:
             self._lines.append(self._line(request, response))
-        else:
-            self.lost += 1
 
     def refused(self, refusals: Refusals) -> None:
-        """Log uploads that were refused at a glance. Were their lines made by the thread, the two would wait for each
-        other's turn at the interpreter, milliseconds each time."""
-        room = max(0, MOST - len(self._lines))
-        self._lines.extend([self._refusal(*each) for each in refusals[:room]])
-        self.lost += len(refusals[room:])
+        """Log uploads that were refused at a glance."""
+        self._lines.extend([self._refusal(*each) for each in refusals])
+
+    def look(self) -> None:
+        """Give the thread what has gathered; to be called ten times a second."""
+        if self._lines and sum(map(len, self._blocks)) < MOST:
+            self._blocks.append("".join(self._lines).encode())
+        else:
+            self.lost += len(self._lines)
+        self._lines.clear()
 
     def close(self) -> None:
         """Write what is left; an output that is stuck is given a second."""
+        self.look()
         self._closing.set()
         self._thread.join(1)
 
@@ -72,14 +79,14 @@ class AccessLog:
         closing = torn = False  # torn: the last line came out only in part, or not at all
         while not closing:
             closing = self._closing.wait(PERIOD)
-            lines = [self._lines.popleft() for _ in range(len(self._lines))]
-            data = b"\n" * torn + "".join(lines).encode()
+            blocks = [self._blocks.popleft() for _ in range(len(self._blocks))]
+            data = memoryview(b"\n" * torn + b"".join(blocks))
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
                     torn = False
             except OSError:  # disk full, nobody reads: what is not written is gone, the next line begins anew
-                self.lost += data.lstrip(b"\n").count(b"\n")
+                self.lost += bytes(data).lstrip(b"\n").count(b"\n")
                 torn = True
 
 
@@ -107,10 +114,8 @@ def refusal_as_json(at: float, id: str) -> str:
     return f"{a}{_time(int(at * 1000))}{b}{id}{c}{_REFUSAL_BYTES + len(id)}{d}"
 
 
-# Numbers take half the time of an f-string's, words twice; and what most lines share is formatted once.
-_JSON = (
-    '{"time": "%s", "id": "%s", %s, "ms": {"total": %.2f, %s}, "bytes": {"in": %d, "out": %s}, "uploads": %d%s}\n'
-)
+# `%` takes half the time of an f-string for numbers, twice for words; and what most lines share is formatted once.
+_JSON = '{"time": "%s", "id": "%s", %s, "ms": {"total": %.2f, %s}, "bytes": {"in": %d, "out": %s}, "uploads": %d%s}\n'
 _TEXT = "%s %d %s %s %s %.1f ms%s %d B in, %d B out, id %s\n"
 _HOPS = '"arrival": %.2f, "queue": %.2f, "trip": %.2f'
 _NO_HOPS = _HOPS % (0, 0, 0)

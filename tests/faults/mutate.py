@@ -111,7 +111,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a refusal at a glance of what ends elsewhere than it seems to", "proxy/glance.py",
-        " or int(found[2]) != len(data) - found.end()", "",
+        "        if int(length) != len(data) - found.end():\n            return None\n", "",
         "tests/test_glance.py -k left_to_the_parser",
     ),
     Protection(
