@@ -45,7 +45,8 @@ class Connection(asyncio.Protocol):
         self._since, self._left = monotonic(), 0.0  # monotonic seconds: of the last step; of the client's end
         self._head = self._bare = self._dropped = 0  # bytes; bare: of a body that llhttp leaves to us
         self._deaf = 0.0  # monotonic seconds: since when it has not taken what was written
-        self._dropping = self._paused = self._late = False  # late: the last data
+        self._dropping = self._paused = False
+        self._queued = 0  # chunks of data that wait for their turn
         self._waits = False  # a large chunk of data, for its turn
         self._target = b""
         self._headers: dict[str, str] = {}
@@ -59,29 +60,33 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
+        begins = not (self._exchanges or self._head or self._queued or self._dropping or self._transport.is_closing())
+        if begins and (answer := self._server.glance(data, self._server.crowded, self._server.date)):
+            self._transport.write(answer)
+            self._since = monotonic()
+            return
         if len(data) > LARGE:
             self._waits = True
             self.regulate()
-        self._server.enqueue(self, data)
+        self._enqueue(data)
 
     def eof_received(self) -> bool:
-        self._server.enqueue(self, b"")
+        self._enqueue(b"")
         return True  # the transport stays open: there may be something to say
 
-    def take(self, data: bytes, now: float, late: bool) -> None:
-        """Take what has come, in its turn, now (monotonic seconds); empty: the end."""
+    def _enqueue(self, data: bytes) -> None:
+        self._queued += 1
+        self._server.enqueue(self, data)
+
+    def take(self, data: bytes) -> None:
+        """Take what has come, in its turn; empty: the end."""
+        self._queued -= 1
         if self._transport.is_closing():
             return
         if not data:
             self._end()
             return
-        begins = not (self._exchanges or self._head or self._dropping)
-        if begins and (answer := self._server.glance(data, late, self._server.date)):
-            self._transport.write(answer)
-            self._since = now
-        else:
-            self._late = late
-            self._feed(data)
+        self._feed(data)
         if self._waits:
             self._waits = False
             self.regulate()
@@ -152,7 +157,7 @@ class Connection(asyncio.Protocol):
             raise Refused(HTTPStatus.BAD_REQUEST)
         method, target = self._parser.get_method().decode(), self._target.decode("latin-1")
         self._reading, self._head = Exchange(self, method, target, self._headers), 0
-        self._reading.late = self._late
+        self._reading.crowded = self._server.crowded
         self._reading.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
         self._exchanges.append(self._reading)
         self._target, self._headers = b"", {}

@@ -39,7 +39,7 @@ class Exchange:
 
     Attributes:
         method, path, query, headers: of the request; the path decoded, names of headers in lower case.
-        late: whether more comes than the server can take, and this had to wait for its turn.
+        crowded: whether more waited for the server behind this than it can take in time.
         due: monotonic seconds after which a body that has not arrived is waited for no longer.
         begun: whether the application has been called with it.
         task: the application's work on it; cancelled when the client leaves.
@@ -56,11 +56,11 @@ class Exchange:
         "_waiter",
         "_wire",
         "begun",
+        "crowded",
         "due",
         "headers",
         "held",
         "keep_alive",
-        "late",
         "method",
         "path",
         "query",
@@ -76,7 +76,7 @@ class Exchange:
         self.path = unquote(path) if "%" in path else path
         self.due, self.keep_alive, self.whole, self.begun = inf, True, False, False
         self.task: asyncio.Task[None] | None = None
-        self.held, self.late = 0, False
+        self.held, self.crowded = 0, False
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._failure: type[Exception] | None = None

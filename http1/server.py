@@ -14,9 +14,7 @@ from http1.exchange import Exchange
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # connections that may wait to be taken
-# Late is what has waited for more than LATE seconds with more than CROWD chunks waiting behind it: more comes than is
-# done. Either alone is a moment in which the loop was busy with one thing, or in which many came at once.
-LATE, CROWD = 0.01, 256
+CROWD = 384  # chunks of data that wait for their turn: more comes than is done, and what comes next would wait too long
 SLICE = 32  # chunks of data that are taken in one turn of the loop
 Application = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 Glance = Callable[[bytes, bool, str], bytes | None]
@@ -28,8 +26,8 @@ class Server:
     Args:
         application: called with each exchange; answers it at once, or gives the work that will, unless it is cancelled.
         most: connections at one time; those beyond are closed at once.
-        glance: shown what comes first of a request, not parsed yet, whether it is late, and the date as a header line;
-            the answer, where this is a whole request that is answered without parsing.
+        glance: shown what comes first of a request as it comes, not parsed yet, whether the server is crowded, and the
+            date as a header line; the answer, where this is a whole request that is answered without parsing.
 
     Attributes:
         connections: those that are open.
@@ -43,7 +41,7 @@ class Server:
         self.connections: set[Connection] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self._shut = False
-        self._inbox: deque[tuple[Connection, bytes, float]] = deque()
+        self._inbox: deque[tuple[Connection, bytes]] = deque()
         self._looks = 0
         self.look()
 
@@ -70,19 +68,23 @@ class Server:
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more comes than is done."""
+        return len(self._inbox) > CROWD
+
     def enqueue(self, connection: Connection, data: bytes) -> None:
         """Let the connection take the data in its turn."""
         if not self._inbox:
             self.loop.call_soon(self._work)
-        self._inbox.append((connection, data, monotonic()))
+        self._inbox.append((connection, data))
 
     def _work(self) -> None:
         """Some of what has come. All at once would keep everything else waiting that the loop has to do, in a crowd."""
-        now = monotonic()
         for _ in range(min(SLICE, len(self._inbox))):
-            connection, data, since = self._inbox.popleft()
+            connection, data = self._inbox.popleft()
             try:
-                connection.take(data, now, late=now - since > LATE and len(self._inbox) > CROWD)
+                connection.take(data)
             except Exception:
                 log.exception("a connection failed on our side")
                 connection.abort()

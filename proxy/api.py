@@ -33,12 +33,12 @@ class Api:
     def admit(self, lane: Lane, request: Request) -> None:
         """A gate: raise NotReady or Overloaded where an upload for the lane could only wait in vain."""
         self._readiness.admit()
-        if self.overloaded(lane, request.exchange.late):
+        if self.overloaded(lane, request.exchange.crowded):
             raise Overloaded()
 
-    def overloaded(self, lane: Lane, late: bool) -> bool:
-        """Whether an upload would be refused because the lane has no room or, where it is late, the proxy no time."""
-        return (late or lane.full()) and not self._readiness.shut
+    def overloaded(self, lane: Lane, crowded: bool) -> bool:
+        """Whether an upload would be refused: the lane has no room or, where it is crowded, the proxy no time."""
+        return (crowded or lane.full()) and not self._readiness.shut
 
     async def images(self, request: Request, lane: Lane, size: int, most: int) -> list[bytes]:
         """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.

@@ -29,7 +29,7 @@ class Glance:
     """Looks at what has come, before it is parsed.
 
     Args:
-        overloaded: whether an upload, late or not, would be refused for overload.
+        overloaded: whether an upload would be refused for overload; told whether the server is crowded.
         headers: what the response to a request without an Origin has beside a refusal's own.
         tally: called with the refusals of the last tenth of a second.
     """
@@ -46,13 +46,13 @@ class Glance:
         # What is between the date, the id, the length and the id.
         self._answer = (response_head(error.status, "%s", told, "%s", keep_alive=True) + body).split("%s")
 
-    def __call__(self, data: bytes, late: bool, date: str) -> bytes | None:
-        """The refusal of what has come, late or not, if this is an upload to be refused for overload.
+    def __call__(self, data: bytes, crowded: bool, date: str) -> bytes | None:
+        """The refusal of what has come, if this is an upload to be refused for overload.
 
         Args:
             date: the header line.
         """
-        if not self._overloaded(late):
+        if not self._overloaded(crowded):
             return None
         found = _COMMON.match(data)
         if not found:

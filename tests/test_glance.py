@@ -7,6 +7,7 @@ import os
 import pytest
 
 from http1 import Server
+from http1.connection import LARGE
 from proxy.access_log import AccessLog
 from proxy.app import App
 from proxy.cors import Cors
@@ -28,9 +29,9 @@ def request(*lines, body=BODY, first=b"POST /api/mnist HTTP/1.1", length=None):
     return b"\r\n".join((first, b"Host: x", *lines, size)) + b"\r\n\r\n" + body
 
 
-def glance(data, late=True, tally=(), origins=("*",)):
-    glance = Glance(lambda late: late, Cors(origins).headers({}), tally)
-    answer = glance(data, late, DATE)
+def glance(data, crowded=True, tally=(), origins=("*",)):
+    glance = Glance(lambda crowded: crowded, Cors(origins).headers({}), tally)
+    answer = glance(data, crowded, DATE)
     glance.look()
     return answer
 
@@ -62,7 +63,7 @@ def test_who_brings_no_id_is_given_one():
 
 
 def test_nobody_is_refused_while_there_is_no_overload():
-    assert glance(request(), late=False) is None
+    assert glance(request(), crowded=False) is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_line_for_people():
 def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
     shown = []
 
-    def note(data, late, date):
+    def note(data, crowded, date):
         shown.append(data)
         return b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n" if b"refuse" in data else None
 
@@ -148,7 +149,7 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
         server.listen("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.listener.getsockname())
         for piece, answers in (
-            (b"POST / HTTP/1.1\r\nHost: refuse\r\n", 0),  # answered as it comes: it looks whole to this one
+            (b"POST / HTTP/1.1\r\nHost: refuse\r\n", 1),  # answered as it comes: it looks whole to this one
             (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nre", 0),
             (b"fuse", 1),  # the rest of a body
             (b"refuse again", 1),
@@ -157,12 +158,22 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
             for _ in range(answers):
                 assert b" 50" in await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.05)
+        [connection] = server.connections
+        for piece in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"fuse"):  # at the same moment
+            connection.data_received(piece)
+        assert b" 50" in await reader.readuntil(b"\r\n\r\n")
+        for piece in (
+            b"POST / HTTP/1.1\r\nHost: refuse\r\n\r\n" + b" " * LARGE,
+            b"refuse what comes after a large one",
+        ):
+            writer.write(piece)
+            assert b" 503 " in await reader.readuntil(b"\r\n\r\n")
         writer.close()
         await server.stop()
 
-    asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(scenario(), 10))
     assert b"fuse" not in shown
-    assert len(shown) == 3
+    assert sum(data.startswith(b"POST") for data in shown) == 4
 
 
 def test_refusals_lines_are_bounded_as_all_lines_are(monkeypatch):

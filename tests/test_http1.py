@@ -436,10 +436,10 @@ def test_a_crowd_is_taken_in_turns():
 def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
     taken = connection.Connection.take
 
-    def take(self, data, *rest, **late):
+    def take(self, data):
         if b"broken" in data:
             raise RuntimeError("a mistake")
-        taken(self, data, *rest, **late)
+        taken(self, data)
 
     monkeypatch.setattr(connection.Connection, "take", take)
 
@@ -451,23 +451,23 @@ def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
     run(scenario)
 
 
-def test_late_is_what_waits_in_a_crowd(monkeypatch):
+def test_crowded_is_the_server_while_more_waits_than_it_takes_in_time(monkeypatch):
     monkeypatch.setattr(server_module, "CROWD", 10)
 
     async def scenario(application, server, port):
-        late = []
+        crowded = []
 
         def slow(exchange):
             time.sleep(0.005)
-            late.append(exchange.late)
+            crowded.append(exchange.crowded)
             exchange.respond(200, [], b"")
 
         server.application = slow
         for many, expected in ((10, False), (100, True), (1, False)):
-            late.clear()
+            crowded.clear()
             await asyncio.gather(*(exchanged(port, GET % b"x") for _ in range(many)))
-            assert len(late) == many
-            assert any(late) is expected
-            assert not any(late[-10:]), "nobody waits behind them"
+            assert len(crowded) == many
+            assert any(crowded) is expected
+            assert not any(crowded[-10:]), "nobody waits behind them"
 
     run(scenario)
