@@ -55,15 +55,15 @@ def formats(servers: list[Server], files: dict[str, Path], seconds: float, count
 
 
 def open_loops(service: Server, file: Path, connections: int, seconds: float, count: int) -> list[dict]:
-    """Open loop at half and at twice the peak, `count` times over, each right after the peak was measured: in a closed
-    loop of so many connections. An answer is good if it is the one given alone, and in time."""
+    """Open loop at twice and at half the peak, `count` times over, right after the peak was measured: in a closed loop
+    of so many connections. An answer is good if it is the one given alone, and in time."""
     alone = (upload(service, image) for image in pictures.read(file))
     labels = [answer["predictions"]["prediction"]["label"] for answer in alone]
     results: list[dict] = []
     for number in range(1, count + 1):
         peak = closed_loop.run(service, connections, seconds, file).rate
         results.append({"peak": peak})
-        for name, rate in (("half", round(peak / 2)), ("double", round(peak * 2))):
+        for name, rate in (("double", round(peak * 2)), ("half", round(peak / 2))):
             results[-1][name] = open_loop.run(service.url, file, labels, rate, seconds)
             print(f"open loop {number}/{count}, {name}, {rate} a second: {results[-1][name]}", flush=True)
             time.sleep(1)

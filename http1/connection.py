@@ -60,10 +60,7 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
-        begins = not (self._exchanges or self._head or self._queued or self._dropping or self._transport.is_closing())
-        if begins and (answer := self._server.glance(data, self._server.crowded, self._server.date)):
-            self._transport.write(answer)
-            self._since = monotonic()
+        if self._server.crowded and self._at_a_glance(data):
             return
         if len(data) > LARGE:
             self._waits = True
@@ -85,11 +82,21 @@ class Connection(asyncio.Protocol):
             return
         if not data:
             self._end()
-            return
-        self._feed(data)
+        elif not self._at_a_glance(data):
+            self._feed(data)
         if self._waits:
             self._waits = False
             self.regulate()
+
+    def _at_a_glance(self, data: bytes) -> bool:
+        """Whether this is a request that is answered without parsing, and now has been."""
+        if self._exchanges or self._head or self._queued or self._dropping or self._transport.is_closing():
+            return False
+        answer = self._server.glance(data, self._server.crowded, self._server.date)
+        if answer:
+            self._transport.write(answer)
+            self._since = monotonic()
+        return bool(answer)
 
     def _feed(self, data: bytes) -> None:
         if self._dropping:

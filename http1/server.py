@@ -26,8 +26,9 @@ class Server:
     Args:
         application: called with each exchange; answers it at once, or gives the work that will, unless it is cancelled.
         most: connections at one time; those beyond are closed at once.
-        glance: shown what comes first of a request as it comes, not parsed yet, whether the server is crowded, and the
-            date as a header line; the answer, where this is a whole request that is answered without parsing.
+        glance: shown what comes first of a request, not parsed yet, whether the server is crowded, and the date as a
+            header line; the answer, where this is a whole request that is answered without parsing. Asked in its turn
+            and, in a crowd, as it comes.
 
     Attributes:
         connections: those that are open.

@@ -131,7 +131,7 @@ def test_a_line_for_people():
     assert os.read(read, 1000).endswith(b" 503 POST /api/mnist overloaded 0.0 ms 0 B in, %d B out, id abc-2\n" % size)
 
 
-def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
+def test_the_server_shows_it_what_begins_a_request_and_nothing_else(monkeypatch):
     shown = []
 
     def note(data, crowded, date):
@@ -158,6 +158,7 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else():
             for _ in range(answers):
                 assert b" 50" in await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.05)
+        monkeypatch.setattr("http1.server.CROWD", -1)  # from now on it is asked as it comes
         [connection] = server.connections
         for piece in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"fuse"):  # at the same moment
             connection.data_received(piece)
