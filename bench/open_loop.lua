@@ -121,7 +121,7 @@ end
 
 local MOST = 1024
 local events = ffi.new("event[?]", MOST)
-local SETTLE = 0.5 -- seconds for the service to take the connections, a fifth of a second's work: not what is measured
+local SETTLE = 0.5 -- seconds for the service to take the connections, which is not what is measured
 local begun, number = now() + SETTLE, 0
 local wake = ffi.new("time_t_")
 local finish = begun + total / rate + after
