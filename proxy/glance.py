@@ -11,14 +11,14 @@ from time import time
 
 from http1 import response_head
 from proxy.errors import Overloaded
-from proxy.request import JSON, Headers
+from proxy.request import JSON, SANE_ID, Headers
 
 Refusals = list[tuple[float, str]]  # when, in seconds of the clock, and the request's id
 PATH = "/api/mnist"
 # Headers that change nothing about the answer or where the request ends; any other is the parser's.
 _PLAIN = (
     rb"(?:(?i:Host|User-Agent|Accept|Accept-Encoding|Content-Type|Authorization|X-API-Key|X-Forwarded-For):[ -~]*+\r\n"
-    rb"|(?i:X-Request-Id): ?([A-Za-z0-9._:/+=@-]{1,128})\r\n){0,20}+"
+    rb"|(?i:X-Request-Id): ?(%b)\r\n){0,20}+" % SANE_ID.pattern.encode()
 )
 _COMMON = re.compile(
     rb"POST %b HTTP/1\.1\r\n%b(?i:Content-Length): ?([0-9]{1,9})\r\n%b\r\n" % (PATH.encode(), _PLAIN, _PLAIN)

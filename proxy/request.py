@@ -12,7 +12,7 @@ from proxy.trip import DETAILS
 
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
-_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -48,7 +48,7 @@ class Request:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange, self.method, self.path, self.headers = exchange, exchange.method, exchange.path, exchange.headers
         given = self.headers.get("x-request-id", "")
-        self.id = given if given and _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        self.id = given if given and SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         given = self.headers.get("traceparent", "")
         self.traceparent = given if given and _TRACEPARENT.fullmatch(given) else ""
         self.flag = DETAILS if exchange.query and "details=1" in exchange.query.split("&") else 0
