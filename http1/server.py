@@ -14,7 +14,8 @@ from http1.exchange import Exchange
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # connections that may wait to be taken
-CROWD = 384  # chunks of data that wait for their turn: more comes than is done, and what comes next would wait too long
+CROWD = 384  # bodies that wait for their turn: more comes than is done, and what comes next would wait too long
+HEAD = 4096  # bytes at the beginning of a chunk in which the end of a head is looked for
 SLICE = 32  # chunks of data that are taken in one turn of the loop
 Application = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 Glance = Callable[[bytes, bool, str], bytes | None]
@@ -42,7 +43,8 @@ class Server:
         self.connections: set[Connection] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
         self._shut = False
-        self._inbox: deque[tuple[Connection, bytes]] = deque()
+        self._inbox: deque[tuple[Connection, bytes, bool]] = deque()
+        self._bodies = 0  # in the inbox
         self._looks = 0
         self.look()
 
@@ -71,19 +73,22 @@ class Server:
 
     @property
     def crowded(self) -> bool:
-        """Whether more comes than is done."""
-        return len(self._inbox) > CROWD
+        """Whether more comes than is done. Heads alone and the bytes of slow clients are done in no time."""
+        return self._bodies > CROWD
 
     def enqueue(self, connection: Connection, data: bytes) -> None:
         """Let the connection take the data in its turn."""
         if not self._inbox:
             self.loop.call_soon(self._work)
-        self._inbox.append((connection, data))
+        body = bool(data[:HEAD].partition(b"\r\n\r\n")[2])  # something follows a head, the request's or a part's
+        self._bodies += body
+        self._inbox.append((connection, data, body))
 
     def _work(self) -> None:
         """Some of what has come. All at once would keep everything else waiting that the loop has to do, in a crowd."""
         for _ in range(min(SLICE, len(self._inbox))):
-            connection, data = self._inbox.popleft()
+            connection, data, body = self._inbox.popleft()
+            self._bodies -= body
             try:
                 connection.take(data)
             except Exception:

@@ -451,7 +451,7 @@ def test_a_mistake_of_ours_costs_one_connection(monkeypatch, caplog):
     run(scenario)
 
 
-def test_crowded_is_the_server_while_more_waits_than_it_takes_in_time(monkeypatch):
+def test_crowded_is_the_server_while_more_bodies_wait_than_it_takes_in_time(monkeypatch):
     monkeypatch.setattr(server_module, "CROWD", 10)
 
     async def scenario(application, server, port):
@@ -465,9 +465,36 @@ def test_crowded_is_the_server_while_more_waits_than_it_takes_in_time(monkeypatc
         server.application = slow
         for many, expected in ((10, False), (100, True), (1, False)):
             crowded.clear()
-            await asyncio.gather(*(exchanged(port, GET % b"x") for _ in range(many)))
+            await asyncio.gather(*(exchanged(port, post(b"x")) for _ in range(many)))
             assert len(crowded) == many
             assert any(crowded) is expected
             assert not any(crowded[-10:]), "nobody waits behind them"
+
+    run(scenario)
+
+
+def test_what_slow_clients_send_is_no_crowd(monkeypatch):
+    monkeypatch.setattr(server_module, "CROWD", 10)
+
+    async def scenario(application, server, port):
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        await asyncio.sleep(0.1)
+        assert len(server.connections) == len(clients)
+        head, body = post(b"x" * 9)[:-9], b"x" * 9
+        for piece in (head[:1], head[1:], body[:1], body[1:] + head, body):
+            for each in server.connections:
+                each.data_received(piece)
+            assert not server.crowded, piece
+            await asyncio.sleep(0.05)
+        for _ in range(2):
+            for each in server.connections:
+                each.data_received(head + body)
+            assert server.crowded
+            await asyncio.sleep(0.05)
+            assert not server.crowded
+        for reader, writer in clients:
+            for _ in range(4):
+                assert (await answer(reader))[::2] == (200, body)
+            writer.close()
 
     run(scenario)

@@ -1,10 +1,11 @@
 """Clients that are too many, too slow, too large or gone: the others are answered right."""
 
 import signal
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -29,6 +30,26 @@ def narrow(tmp_path_factory, model_store):
     }
     with running(tmp_path_factory.mktemp("narrow"), MODEL_STORE=str(model_store), **settings) as stack:
         yield stack
+
+
+@contextmanager
+def stumbling(process):
+    """The process stands still for a second now and then, as on a busy machine: all it missed comes at once."""
+    ended = threading.Event()
+
+    def stumble():
+        while not ended.wait(0.9):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.1)
+            process.send_signal(signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        stumbles = pool.submit(stumble)
+        try:
+            yield
+        finally:
+            ended.set()
+            stumbles.result()
 
 
 def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered_right(narrow):
@@ -56,7 +77,7 @@ def test_a_thousand_idle_connections_are_in_nobodys_way(stack, cases):
 @pytest.mark.parametrize("announced", [1_000, 8_000_000])
 def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced):
     cases = sample_cases(narrow.port)
-    with load(narrow.port, cases, 16, pause=PAUSE) as tally:
+    with load(narrow.port, cases, 16, pause=PAUSE) as tally, stumbling(narrow.proxy):
         ends = clients.drip(narrow.port, *clients.slow_body(announced), count=500, seconds=30)
     assert ends == Counter({"408": 500})
     assert tally.right == tally.sent, dump(tally)
@@ -64,7 +85,7 @@ def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced
 
 def test_slow_heads_are_closed_and_in_nobodys_way(narrow):
     cases = sample_cases(narrow.port)
-    with load(narrow.port, cases, 16, pause=PAUSE) as tally:
+    with load(narrow.port, cases, 16, pause=PAUSE) as tally, stumbling(narrow.proxy):
         ends = clients.drip(narrow.port, *clients.SLOW_HEAD, count=500, seconds=30)
     assert set(ends) <= {"408", "closed"}
     assert tally.right == tally.sent, dump(tally)
