@@ -1,7 +1,7 @@
 """Mixed load for a long time; memory and descriptors of every process are measured, growth is worked out.
 
 Small pictures, large ones, broken and mutated ones, clients that are slow or leave. After the warm-up resident memory
-may grow by less than 5 % an hour, and descriptors not at all.
+may grow by less than 5 % an hour, and the least number of open descriptors not at all.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,12 @@ def growth(times: list[float], values: list[int]) -> float:
     return float(slope * 3600 / np.mean(values))
 
 
+def leaks(files: Sequence[int]) -> bool:
+    """Whether descriptors stay open: as connections come and go, the least of the last quarter is above the first's."""
+    quarter = -(-len(files) // 4)
+    return min(files[-quarter:]) > min(files[:quarter])
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=40, help="how long in all [40]")
     parser.add_argument("--warmup", type=float, help="minutes that are not judged [a quarter of all]")
@@ -106,12 +113,13 @@ def judge(
             "growth an hour": f"{growth([times[at] for at in minutes], middles):.1%}",
             "MiB by the minute": [round(one / 2**20, 1) for one in middles],
             "descriptors after warm-up": files[0], "descriptors at the end": files[-1],
+            "descriptors leak": leaks(files),
             "same process throughout": all(name in found for _, found in late),
         })  # fmt: skip
     grows = [row["process"] for row in rows if float(row["growth an hour"].rstrip("%")) >= GROWTH * 100]
     passed = not tally.wrong and not tally.lost and not end["orphans"] and end["exit code"] == 0
     passed = passed and tally.right == tally.sent and all(row["same process throughout"] for row in rows)
-    passed = passed and not (long_enough and grows)
+    passed = passed and not (long_enough and grows) and not any(row["descriptors leak"] for row in rows)
     for row in rows:
         print(row)
     result = {
