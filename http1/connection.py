@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from http1.exchange import Exchange
+from http1.exchange import Exchange, lines
 
 if TYPE_CHECKING:
     from http1.server import Server
 
 HEAD_BYTES, TARGET_BYTES, HEADERS = 64 * 1024, 16 * 1024, 100  # most of a request's head
+LENGTH_DIGITS = 20  # most of a Content-Length; zeros may lead it, and Python's int() takes no more than 4,300
+PIPELINED = 64  # most requests that may have come early
 TOO_LONG, TOO_LARGE = HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 HEAD_SECONDS = 15.0  # for the next head to begin, and for it to arrive
 DEAF_SECONDS = 60.0  # for a client to take an answer
 LINGER_BYTES, LINGER_SECONDS = 64 * 1024 * 1024, 5.0  # most that is dropped of a client that is seen off
 BACKLOG = 256 * 1024  # bytes of a body that wait for the application until no more is read
 LARGE = 16 * 1024  # bytes; the next chunk after one of more is read once this one has had its turn
-LEFT_SECONDS = 0.5  # until a client that has closed its side while it waits counts as gone: some only say "no more"
+LEFT_LOOKS = 3  # until a client that has closed its side while it waits counts as gone: some only say "no more"
 
 
 class Refused(Exception):
@@ -42,12 +44,13 @@ class Connection(asyncio.Protocol):
         self._parser = HttpRequestParser(self)
         self._exchanges: deque[Exchange] = deque()  # the first is being answered, others have come early
         self._reading: Exchange | None = None  # whose body arrives
-        self._since, self._left = monotonic(), 0.0  # monotonic seconds: of the last step; of the client's end
-        self._head = self._bare = self._dropped = 0  # bytes; bare: of a body that llhttp leaves to us
+        self._since = monotonic()  # the last step
+        self._left = 0  # looks since the client's end, and one
+        self._head = self._dropped = 0  # bytes; head: since a message began or a piece of a body came
         self._deaf = 0.0  # monotonic seconds: since when it has not taken what was written
         self._dropping = self._paused = False
         self._queued = 0  # chunks of data that wait for their turn
-        self._waits = False  # a large chunk of data, for its turn
+        self._waits = False  # a large chunk of data, or the third, for its turn
         self._target = b""
         self._headers: dict[str, str] = {}
 
@@ -62,7 +65,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._server.crowded and self._at_a_glance(data):
             return
-        if len(data) > LARGE:
+        if len(data) > LARGE or self._queued > 1:
             self._waits = True
             self.regulate()
         self._enqueue(data)
@@ -102,20 +105,15 @@ class Connection(asyncio.Protocol):
         if self._dropping:
             self._drop(len(data))
             return
-        if self._bare:
-            self._without_parser(data)
-            return
-        if not self._reading:
-            if not self._head:
-                self._since = monotonic()
-            self._head += len(data)
+        if not self._reading and not self._head:
+            self._since = monotonic()
+        self._head += len(data)
         try:
             self._parser.feed_data(data)
             if self._head > HEAD_BYTES:
                 raise Refused(TOO_LONG if len(self._target) > TARGET_BYTES else TOO_LARGE)
         except HttpParserUpgrade as upgrade:
-            self._bare = int(self._exchanges[-1].headers.get("content-length", 0))
-            self._without_parser(data[upgrade.args[0] :])
+            self._go_on_without(self._exchanges[-1], data[upgrade.args[0] :])
         except HttpParserCallbackError as error:
             self._refuse(error.__context__)
         except (Refused, HttpParserError) as error:
@@ -123,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._begin()
 
     def _end(self) -> None:
-        self._left = monotonic()
+        self._left = 1
         if self._reading:
             self._reading.failed(EOFError)
         if not self._exchanges:
@@ -149,27 +147,42 @@ class Connection(asyncio.Protocol):
 
     # called by llhttp
 
+    def on_message_begin(self) -> None:
+        self._head = self._head or 1  # of the chunk in which the message before it ended
+
     def on_url(self, target: bytes) -> None:
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reading:  # a trailer: nobody asks for it, and the next request's it must not become
+            return
         self._headers[name.decode("latin-1").lower()] = value.decode(errors="replace")
 
     def on_headers_complete(self) -> None:
+        self._head = 0
+        if self._reading:  # the head that stands for one with an upgrade
+            self._target = b""
+            return
         if len(self._target) > TARGET_BYTES:
             raise Refused(TOO_LONG)
         if len(self._headers) > HEADERS:
             raise Refused(TOO_LARGE)
         if self._headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise Refused(HTTPStatus.BAD_REQUEST)
+        if len(self._headers.get("content-length", "")) > LENGTH_DIGITS:
+            raise Refused(HTTPStatus.BAD_REQUEST)
+        if len(self._exchanges) > PIPELINED:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS)
         method, target = self._parser.get_method().decode(), self._target.decode("latin-1")
-        self._reading, self._head = Exchange(self, method, target, self._headers), 0
+        self._reading = Exchange(self, method, target, self._headers)
         self._reading.crowded = self._server.crowded
-        self._reading.keep_alive = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
+        goes_on = self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0"
+        self._reading.keep_alive = goes_on and method != "CONNECT"  # a tunnel's bytes are no requests
         self._exchanges.append(self._reading)
         self._target, self._headers = b"", {}
 
     def on_body(self, piece: bytes) -> None:
+        self._head = 0
         self._reading.arrived(piece)  # type: ignore[union-attr]
         if self._reading.held > BACKLOG:  # type: ignore[union-attr]
             self.regulate()
@@ -178,7 +191,7 @@ class Connection(asyncio.Protocol):
         if self._parser.should_upgrade():  # llhttp takes all that follows for the other protocol's
             return
         self._reading.completed()  # type: ignore[union-attr]
-        self._reading = None
+        self._reading, self._head = None, 0
         if self._paused or len(self._exchanges) > 1:
             self.regulate()
 
@@ -200,11 +213,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         self._since = monotonic()
         self._exchanges.popleft()
-        if self._left or not exchange.keep_alive:
-            self._see_off(at_once=exchange.whole)
+        if not exchange.keep_alive or (self._left and not self._exchanges):
+            self._see_off(at_once=exchange.whole and not self._dropping)
         elif self._exchanges and exchange.task:
+            self._left = min(self._left, 1)
             self._begin()
-            self.regulate()
 
     def taken(self) -> None:
         """A piece of a body has been taken."""
@@ -223,20 +236,21 @@ class Connection(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """End what has taken too long."""
-        if self._deaf and now > self._deaf + DEAF_SECONDS:
+        if (self._deaf or self._transport.is_closing()) and now > max(self._deaf, self._since) + DEAF_SECONDS:
             self._transport.abort()
         elif self._exchanges and self._exchanges[0].begun:
             task = self._exchanges[0].task
+            self._left += bool(self._left)
             if not task or task.done():  # without an answer
                 self._transport.abort()
-            elif self._left and now > self._left + LEFT_SECONDS:
+            elif self._left > LEFT_LOOKS:
                 task.cancel()
             elif self._reading and now > self._reading.due:
                 self._reading.failed(TimeoutError)
         elif self._dropping:
             if now > self._since + LINGER_SECONDS:
                 self._transport.abort()
-        elif now > self._since + HEAD_SECONDS and not self._deaf:
+        elif now > self._since + HEAD_SECONDS and not (self._deaf or self._transport.is_closing()):
             if self._head:
                 self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT))
             else:
@@ -257,18 +271,15 @@ class Connection(asyncio.Protocol):
             exchange.begun = True
             if work := self._server.application(exchange):
                 exchange.task = self._server.loop.create_task(work)
+        if self._paused:
+            self.regulate()
 
-    def _without_parser(self, data: bytes) -> None:
-        """Bytes after a head that asks for another protocol, which is not spoken here: its body, and no more of it."""
-        exchange, piece = self._exchanges[-1], data[: self._bare]
-        exchange.keep_alive = False
-        self._bare -= len(piece)
-        if piece:
-            exchange.arrived(piece)
-        if not self._bare:
-            exchange.completed()
-            self._reading, self._dropping = None, True
-        self.regulate()
+    def _go_on_without(self, exchange: Exchange, data: bytes) -> None:
+        """After a head that asks for another protocol, which is not spoken here: a new llhttp, as if it did not."""
+        framing = "content-length", "transfer-encoding"
+        stands = lines((name, exchange.headers[name]) for name in framing if name in exchange.headers)
+        self._parser = HttpRequestParser(self)
+        self._feed(f"POST / HTTP/1.1\r\n{stands}\r\n".encode() + data)
 
     def _refuse(self, error: BaseException | None) -> None:
         """Take no more from this client: tell it, or whoever waits for the rest of a body, or nobody but the end."""

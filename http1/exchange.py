@@ -53,6 +53,7 @@ class Exchange:
         "__weakref__",
         "_failure",
         "_pieces",
+        "_told",
         "_waiter",
         "_wire",
         "begun",
@@ -76,7 +77,7 @@ class Exchange:
         self.path = unquote(path) if "%" in path else path
         self.due, self.keep_alive, self.whole, self.begun = inf, True, False, False
         self.task: asyncio.Task[None] | None = None
-        self.held, self.crowded = 0, False
+        self.held, self.crowded, self._told = 0, False, False
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._failure: type[Exception] | None = None
@@ -94,7 +95,8 @@ class Exchange:
             TimeoutError: more of it did not arrive until `due`.
         """
         if not (self._pieces or self.whole or self._failure):
-            if self.headers.get("expect", "").lower() == "100-continue":
+            if not self._told and self.headers.get("expect", "").lower() == "100-continue":
+                self._told = True
                 self._wire.go_on()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter

@@ -158,6 +158,17 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else(monkeypatch)
             for _ in range(answers):
                 assert b" 50" in await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.05)
+        for piece, answers in (
+            (b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPOST / HTTP/1.1\r\nX: ", 1),  # and the next one's head has begun
+            (b"refuse", 0),
+            (b"\r\nHost: x\r\n\r\n", 1),
+        ):
+            writer.write(piece)
+            for _ in range(answers):
+                assert b"503 Service" in await reader.readuntil(b"\r\n\r\n")
+                await reader.readuntil(b"}}")
+            await asyncio.sleep(0.05)
+        assert len(shown) == 4
         monkeypatch.setattr("http1.server.CROWD", -1)  # from now on it is asked as it comes
         [connection] = server.connections
         for piece in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"fuse"):  # at the same moment
@@ -174,7 +185,7 @@ def test_the_server_shows_it_what_begins_a_request_and_nothing_else(monkeypatch)
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
     assert b"fuse" not in shown
-    assert sum(data.startswith(b"POST") for data in shown) == 4
+    assert sum(data.startswith(b"POST") for data in shown) == 5
 
 
 def test_refusals_lines_are_bounded_as_all_lines_are(monkeypatch):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import re
 import socket
 import struct
 import time
@@ -61,6 +62,14 @@ async def serving(**options):
     finally:
         await server.stop()
         looking.cancel()
+
+
+async def until(happened, seconds=10):
+    """Wait for it; longer than needed only where it does not happen."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
 
 
 def run(scenario, **options):
@@ -151,7 +160,9 @@ def test_who_waits_for_leave_to_send_the_body_gets_it_only_where_it_is_read():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(post(b"", 5, b"Expect: 100-continue\r\n"))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        writer.write(b"hello")
+        for piece in (b"hel", b"lo"):  # it is told once
+            writer.write(piece)
+            await asyncio.sleep(0.02)
         assert (await answer(reader))[2] == b"hello"
         writer.write(post(b"", 5, b"Expect: 100-continue\r\n").replace(b"/echo", b"/unread"))
         status, headers, _ = await answer(reader)
@@ -189,14 +200,53 @@ def test_who_wants_the_connection_closed_gets_that(head):
     run(scenario)
 
 
-def test_an_upgrade_is_not_taken_and_the_request_is_answered():
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\n%bTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n%b\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [post(b"hello", head=UPGRADE), CHUNKED % (UPGRADE, b""), b"GET /hello HTTP/1.1\r\nHost: x\r\n%b\r\n" % UPGRADE],
+)
+def test_an_upgrade_is_not_taken_and_the_request_is_answered(sent):
     async def scenario(application, server, port):
-        upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
-        for sent in (post(b"hello", head=upgrade), b"GET /hello HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"):
-            got, closed = await exchanged(port, sent, b"PRI * HTTP/2.0\r\n")
-            assert got.startswith(b"HTTP/1.1 200 ")
-            assert got.endswith(b"hello")
-            assert closed
+        for pieces in ([sent, sent], [sent + sent], [sent[:-20], sent[-20:] + sent]):
+            got, closed = await exchanged(port, *pieces)
+            assert got.count(b"HTTP/1.1 200 ") == len(re.findall(rb"\r\n\r\n/?hello", got)) == 2
+            assert not closed
+        got, closed = await exchanged(port, sent, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert got.startswith(b"HTTP/1.1 200 ")
+        assert got.count(b"HTTP/1.1 400 ") == 1
+        assert closed
+
+    run(scenario)
+
+
+def test_trailers_are_nobodys_headers():
+    async def scenario(application, server, port):
+        seen = []
+
+        async def note(exchange):
+            seen.append(exchange.headers)
+            while await exchange.piece():
+                pass
+            exchange.respond(200, [], b"")
+
+        server.application = note
+        await exchanged(port, CHUNKED % (b"", b"X-API-Key: evil\r\nX-Request-Id: evil\r\n") + GET % b"next")
+        await exchanged(port, CHUNKED % (b"", b"X-API-Key: evil\r\n"), GET % b"next")
+        assert [set(headers) for headers in seen] == [{"host", "transfer-encoding"}, {"host"}] * 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("trailer", [b"X: a\r\n" * 10, b"a" * 50])
+def test_trailers_without_end_are_cut_off(trailer):
+    async def scenario(application, server, port):
+        begun = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
+        got, closed = await exchanged(port, begun, *[trailer * 1000] * 4)
+        assert got.endswith(b"EOFError")
+        assert closed
 
     run(scenario)
 
@@ -209,6 +259,7 @@ BROKEN = {
     "endless target": (b"GET /" + b"a" * 200_000, b"414"),
     "two lengths": (post(b"", head=b"Content-Length: 5\r\n"), b"400"),
     "a length and chunks": (post(b"", head=b"Transfer-Encoding: chunked\r\n"), b"400"),
+    "a length of too many digits": (b"POST / HTTP/1.1\r\nContent-Length: %s1\r\n\r\n" % (b"0" * 5000), b"400"),
     "another encoding": (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"400"),
     "a method nobody knows": (b"BREW / HTTP/1.1\r\n\r\n", b"400"),
     "an address that is none": (b"GET http://[ HTTP/1.1\r\n\r\n", b"400"),
@@ -311,19 +362,21 @@ def test_a_client_that_leaves_ends_its_request(reset):
         if reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        await asyncio.sleep(0.2 if reset else 1)
-        assert application.seen == ["CancelledError"]
-        await asyncio.sleep(0.2)
-        assert not server.connections
+        await until(lambda: application.seen == ["CancelledError"])
+        await until(lambda: not server.connections)
 
     run(scenario)
 
 
 def test_a_client_that_closes_only_its_own_side_is_answered():
     async def scenario(application, server, port):
-        got, closed = await exchanged(port, GET % b"hello", end=True)
-        assert got.endswith(b"/hello")
-        assert closed
+        for many in (1, 3):
+            application.told.clear()
+            asyncio.get_running_loop().call_later(0.2, application.told.set)
+            got, closed = await exchanged(port, GET % b"wait" * many, end=True)
+            assert got.count(b"/wait\r\n") == got.count(b"HTTP/1.1 200 ") == many
+            assert got.endswith(b"/wait")
+            assert closed
 
     run(scenario)
 
@@ -349,15 +402,38 @@ def test_who_does_not_read_is_read_from_no_further_and_dropped_in_the_end(monkey
     async def scenario(application, server, port):
         deaf = socket.create_connection(("127.0.0.1", port))
         deaf.setblocking(False)
-        sent, uploads = 0, post(b"x" * 50_000) * 10
+        uploads, held = post(b"x" * 50_000) * 10, []
         for _ in range(200):
             with suppress(BlockingIOError):
-                sent += deaf.send(uploads)
+                deaf.send(uploads)
             await asyncio.sleep(0.001)
+            held += [each._transport.get_write_buffer_size() for each in server.connections]
+        assert 0 < max(held) < 2_000_000
+        await until(lambda: not server.connections)
+        deaf.close()
+
+    run(scenario)
+
+
+def test_who_leaves_the_end_of_an_answer_is_dropped_in_the_end(monkeypatch):
+    """It is less than what makes a connection deaf, so idling ends it, and closing waits for what was not taken."""
+    monkeypatch.setattr(connection, "DEAF_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
+
+    async def scenario(application, server, port):
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect(("127.0.0.1", port))
+        await until(lambda: server.connections)
         [held] = server.connections
-        assert held._transport.get_write_buffer_size() < 2_000_000
-        await asyncio.sleep(2)
-        assert not server.connections
+        deaf.setblocking(False)
+        while not held._transport.get_write_buffer_size():
+            with suppress(BlockingIOError):
+                deaf.send(post(b"x" * 20_000))
+            await asyncio.sleep(0.002)
+        assert not held._deaf
+        await until(lambda: held._transport.is_closing())
+        await until(lambda: not server.connections)
         deaf.close()
 
     run(scenario)
@@ -381,9 +457,8 @@ def test_a_closed_connection_is_gone_without_the_garbage_collector(monkeypatch):
             leaving.sendall(GET % b"wait")
             await asyncio.sleep(0.1)
             leaving.close()
-            await asyncio.sleep(1)
+            await until(lambda: not made)
             assert len(application.seen) == 3
-            assert not made
 
     gc.disable()
     try:
@@ -478,23 +553,76 @@ def test_what_slow_clients_send_is_no_crowd(monkeypatch):
 
     async def scenario(application, server, port):
         clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
-        await asyncio.sleep(0.1)
-        assert len(server.connections) == len(clients)
+        await until(lambda: len(server.connections) == len(clients))
         head, body = post(b"x" * 9)[:-9], b"x" * 9
         for piece in (head[:1], head[1:], body[:1], body[1:] + head, body):
             for each in server.connections:
                 each.data_received(piece)
             assert not server.crowded, piece
-            await asyncio.sleep(0.05)
+            await until(lambda: not server._inbox)
         for _ in range(2):
             for each in server.connections:
                 each.data_received(head + body)
             assert server.crowded
-            await asyncio.sleep(0.05)
+            await until(lambda: not server._inbox)
             assert not server.crowded
         for reader, writer in clients:
             for _ in range(4):
                 assert (await answer(reader))[::2] == (200, body)
             writer.close()
+
+    run(scenario)
+
+
+def test_who_sends_many_small_pieces_is_read_from_no_faster_than_they_are_taken():
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(b"", 5))
+        await until(lambda: server.connections)
+        [held] = server.connections
+        await until(lambda: held._reading)
+        for at, piece in enumerate((b"h", b"e", b"l", b"l")):
+            assert held._transport.is_reading() is (at < 3)
+            held.data_received(piece)
+        await until(lambda: not server._inbox)
+        assert held._transport.is_reading()
+        writer.write(b"o")
+        assert (await answer(reader))[2] == b"hello"
+        writer.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("paths", list(itertools.product((b"at-once", b"later"), repeat=2)))
+def test_requests_that_come_together_leave_the_connection_open(paths):
+    async def scenario(application, server, port):
+        def at_once_or_later(exchange):
+            if exchange.path == "/later":
+                return application(exchange)
+            return exchange.respond(200, [], b"at once")
+
+        server.application = at_once_or_later
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for sent in (b"".join(GET % path for path in paths), GET % paths[0], GET % paths[1]):
+            writer.write(sent)
+            for _ in range(sent.count(b"GET")):
+                assert (await asyncio.wait_for(answer(reader), 5))[0] == 200
+        writer.close()
+
+    run(scenario)
+
+
+def test_requests_that_come_early_are_so_many_and_no_more():
+    async def scenario(application, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET % b"wait" + GET % b"x" * 5000)
+        await until(lambda: server.connections)
+        [held] = server.connections
+        await until(lambda: held._exchanges)
+        assert len(held._exchanges) == connection.PIPELINED + 1
+        application.told.set()
+        got = await reader.read()
+        assert got.count(b"HTTP/1.1 200 ") == connection.PIPELINED + 1
+        assert b"connection: close\r\n" in got[got.rindex(b"HTTP/1.1") :]
 
     run(scenario)
