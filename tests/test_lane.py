@@ -33,12 +33,18 @@ def lane_on(road, **sizes):
     return Lane(road.carry, **{"trips": 1, "pictures": 64, "size": 1000, "queue": 100, "patience": 60} | sizes)
 
 
+async def settled():
+    """All that can happen at this moment has."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 async def started(lane, *uploads):
     """Their tasks: the first upload has joined, then all others at one moment."""
     first = asyncio.create_task(lane.forward(uploads[0]))
-    await asyncio.sleep(0.01)
+    await settled()
     others = [asyncio.create_task(lane.forward(u)) for u in uploads[1:]]
-    await asyncio.sleep(0.01)
+    await settled()
     return [first, *others]
 
 
@@ -76,7 +82,7 @@ def test_a_further_trip_leaves_with_its_share_of_the_pictures():
         alone = await started(lane, upload(b"a"))
         group = await started(lane, upload(*[b"x"] * 9))
         few = [asyncio.create_task(lane.forward(upload(b"%d" % i))) for i in range(5)]
-        await asyncio.sleep(0.01)
+        await settled()
         assert road.trips == [[b"a"], [b"x"] * 9, [b"0", b"1", b"2", b"3", b"4"]]  # five: a third of all fifteen
         road.open.set()
         await asyncio.gather(*alone, *group, *few)
@@ -89,7 +95,7 @@ def test_no_trip_takes_more_than_its_share():
         road = Road()
         lane = lane_on(road, trips=3)
         crowd = [asyncio.create_task(lane.forward(upload(b"%d" % i))) for i in range(60)]
-        await asyncio.sleep(0.01)
+        await settled()
         assert [len(trip) for trip in road.trips] == [20, 20, 20]
         road.open.set()
         await asyncio.gather(*crowd)
@@ -160,7 +166,7 @@ def test_an_upload_that_leaves_frees_its_place_and_travels_nowhere():
         lane = lane_on(road)
         first, second, third = await started(lane, upload(b"a"), upload(b"b"), upload(b"c"))
         second.cancel()
-        await asyncio.sleep(0.01)
+        await settled()
         assert lane.waiting == 1
         road.open.set()
         await asyncio.gather(first, third)

@@ -28,7 +28,7 @@ class TorchServe:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    for name, seconds in {"PERIOD": 0.01, "IMPATIENT": 0.01, "TIMEOUT": 0.05, "LATELY": 0.2}.items():
+    for name, seconds in {"PERIOD": 0.01, "IMPATIENT": 0.01, "TIMEOUT": 0.05, "LATELY": 0.5}.items():
         monkeypatch.setattr(module, name, seconds)
 
 
@@ -42,7 +42,7 @@ def watched(torchserve, *steps):
         await asyncio.sleep(0.1)
         for step in steps:
             step(readiness)
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
         task.cancel()
         return readiness
 

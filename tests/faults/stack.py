@@ -33,11 +33,10 @@ def free_ports(count: int) -> list[int]:
 def wait_until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
     """What `happened` gives once it is true; AssertionError naming `what` if it never is."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if result := happened():
-            return result
+    while not (result := happened()):
+        assert time.monotonic() < until, f"not within {seconds} s: {what}"
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    return result
 
 
 class Stack:
