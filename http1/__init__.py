@@ -1,6 +1,6 @@
 """An HTTP/1.1 server for one asyncio application, in the application's own event loop, and a client for its posts.
 
-bytes -> llhttp (httptools) -> Connection -> Exchange -> await application(exchange) -> Exchange.respond -> bytes
+bytes -> Connection, Reader (llhttp) -> Exchange -> await application(exchange) -> Exchange.respond -> bytes
 
 It knows nothing of pictures. It is here because a request costs it half of what the servers cost that were measured
 against it, which parse in another thread or for a general interface (docs/performance.md).

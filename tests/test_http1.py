@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from http1 import Server, connection
+from http1 import reader as reader_module
 from http1 import server as server_module
 from proxy.watch import watch
 
@@ -346,7 +347,7 @@ def test_a_body_is_read_no_faster_than_it_is_taken():
         for _ in range(100):
             writer.write(bytes(200_000))
         await asyncio.sleep(0.3)
-        [held] = [each._reading.held for each in server.connections]
+        [held] = [each._reader.exchange.held for each in server.connections]
         assert held < 2_000_000
         writer.transport.abort()
 
@@ -455,7 +456,13 @@ def test_a_closed_connection_is_gone_without_the_garbage_collector(monkeypatch):
 
     async def scenario():
         async with serving() as (application, _, port):
-            for sent, end in ((GET % b"good", True), (post(b"cut off", 99), True), (b"nonsense\r\n\r\n", False)):
+            refused = b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"
+            for sent, end in (
+                (GET % b"good", True),
+                (post(b"cut off", 99), True),
+                (b"nonsense\r\n\r\n", False),
+                (refused, False),
+            ):
                 await exchanged(port, sent, end=end)
             leaving = socket.create_connection(("127.0.0.1", port))
             leaving.sendall(GET % b"wait")
@@ -584,7 +591,7 @@ def test_who_sends_many_small_pieces_is_read_from_no_faster_than_they_are_taken(
         writer.write(post(b"", 5))
         await until(lambda: server.connections)
         [held] = server.connections
-        await until(lambda: held._reading)
+        await until(lambda: held._reader.exchange)
         for at, piece in enumerate((b"h", b"e", b"l", b"l")):
             assert held._transport.is_reading() is (at < 3)
             held.data_received(piece)
@@ -623,10 +630,10 @@ def test_requests_that_come_early_are_so_many_and_no_more():
         await until(lambda: server.connections)
         [held] = server.connections
         await until(lambda: held._exchanges)
-        assert len(held._exchanges) == connection.PIPELINED + 1
+        assert len(held._exchanges) == reader_module.PIPELINED + 1
         application.told.set()
         got = await reader.read()
-        assert got.count(b"HTTP/1.1 200 ") == connection.PIPELINED + 1
+        assert got.count(b"HTTP/1.1 200 ") == reader_module.PIPELINED + 1
         assert b"connection: close\r\n" in got[got.rindex(b"HTTP/1.1") :]
 
     run(scenario)

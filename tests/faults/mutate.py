@@ -72,7 +72,7 @@ PROTECTIONS = (
     ),
     Protection(
         "closed connections kept until the next garbage collection", "http1/connection.py",
-        "        self._exchanges.clear()\n        self._reading = None\n        del self._parser\n", "        pass\n",
+        "        self._exchanges.clear()\n        self._reader.close()\n", "        pass\n",
         "tests/test_http1.py -k gone_without",
     ),
     Protection(
@@ -120,23 +120,23 @@ PROTECTIONS = (
         "tests/test_http1_client.py -k gives_up",
     ),
     Protection(
-        "a head that has begun, and a refusal at a glance in the middle of it", "http1/connection.py",
-        "        self._head = self._head or 1  # of the chunk in which the message before it ended\n", "        pass\n",
+        "a head that has begun, and a refusal at a glance in the middle of it", "http1/reader.py",
+        "        self.head = self.head or 1  # of the chunk in which the message before it ended\n", "        pass\n",
         "tests/test_glance.py -k nothing_else",
     ),
     Protection(
-        "trailers that become the next request's headers", "http1/connection.py",
-        "        if self._reading:  # a trailer: nobody asks for it, and the next request's it must not become\n"
+        "trailers that become the next request's headers", "http1/reader.py",
+        "        if self.exchange:  # a trailer: nobody asks for it, and the next request's it must not become\n"
         "            return\n", "",
         "tests/test_http1.py -k trailers_are",
     ),
     Protection(
-        "trailers without end", "http1/connection.py",
-        "        self._head += len(data)\n", "        self._head += 0 if self._reading else len(data)\n",
+        "trailers without end", "http1/reader.py",
+        "        self.head += len(data)\n", "        self.head += 0 if self.exchange else len(data)\n",
         "tests/test_http1.py -k without_end",
     ),
     Protection(
-        "requests without end ahead of their answers", "http1/connection.py",
+        "requests without end ahead of their answers", "http1/reader.py",
         "        if len(self._exchanges) > PIPELINED:\n", "        if False:\n",
         "tests/test_http1.py -k come_early",
     ),
@@ -161,13 +161,13 @@ PROTECTIONS = (
         "tests/test_http1.py -k not_read",
     ),
     Protection(
-        "heads without end", "http1/connection.py",
-        "            if self._head > HEAD_BYTES:\n", "            if False:\n",
+        "heads without end", "http1/reader.py",
+        "        if self.head > HEAD_BYTES:\n", "        if False:\n",
         "tests/test_http1.py -k no_request",
     ),
     Protection(
         "bodies that come faster than they are taken", "http1/connection.py",
-        "full = self._reading is not None and self._reading.held > BACKLOG", "full = False",
+        "full = reading is not None and reading.held > BACKLOG", "full = False",
         "tests/test_http1.py -k no_faster",
     ),
     Protection(
