@@ -41,6 +41,8 @@ def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int, pause: flo
     """kill -9 of all workers of both models at once under load."""
     with load(stack.port, cases, CONNECTIONS, pause=pause) as tally:
         for _ in range(times):
+            answered = tally.right
+            wait_until(lambda answered=answered: tally.right > answered + CONNECTIONS, RESTART, "load")
             before = {model: set(stack.workers(model)) for model in ("mnist_small", "mnist_bulk")}
             for worker in set().union(*before.values()):
                 worker.kill()
