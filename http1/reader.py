@@ -38,7 +38,8 @@ class Reader:
 
     Attributes:
         exchange: the one whose body arrives.
-        head: bytes since a message began or a piece of a body came; 0 between two requests, and nowhere else.
+        head: bytes since a message began or a piece of its body came; where it is 0 and no body arrives, nothing of a
+            request does.
     """
 
     def __init__(self, wire: Wire, exchanges: deque[Exchange]) -> None:
