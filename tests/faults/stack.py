@@ -66,6 +66,8 @@ class Stack:
             )
         wait_until(lambda: self.ready or self.supervisor.poll() is not None, START, "a ready service")
         assert self.ready, self.output.read_text()
+        if output is None:  # until the supervisor has seen it, too, what dies is a failed start
+            wait_until(lambda: "ready in " in self.output.read_text(), START, "the supervisor's word")
 
     def stop(self, seconds: float = 60) -> int:
         """SIGTERM; its exit code. Whoever is left is killed."""
