@@ -13,7 +13,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from http1.exchange import Exchange
+from http1.exchange import Exchange, response_head
 from http1.reader import Reader, Refused
 
 if TYPE_CHECKING:
@@ -99,8 +99,6 @@ class Connection(asyncio.Protocol):
             self._reader.feed(data)
         except Refused as refused:
             self._refuse(refused.status)
-        if self._reader.exchange or len(self._exchanges) > 1:
-            self.regulate()
         self._begin()
 
     def _end(self) -> None:
@@ -125,7 +123,6 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._deaf = 0.0
         self._begin()
-        self.regulate()
 
     # called by the exchange
 
@@ -169,11 +166,13 @@ class Connection(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """End what has taken too long."""
-        if (self._deaf or self._transport.is_closing()) and now > max(self._deaf, self._since) + DEAF_SECONDS:
+        untaken = self._deaf > 0 or self._transport.is_closing()  # what was written
+        if untaken and now > max(self._deaf, self._since) + DEAF_SECONDS:
             self._transport.abort()
         elif self._exchanges and self._exchanges[0].begun:
             task = self._exchanges[0].task
-            self._left += bool(self._left)
+            if self._left:
+                self._left += 1
             if not task or task.done():  # without an answer
                 self._transport.abort()
             elif self._left > LEFT_LOOKS:
@@ -183,7 +182,7 @@ class Connection(asyncio.Protocol):
         elif self._dropping:
             if now > self._since + LINGER_SECONDS:
                 self._transport.abort()
-        elif now > self._since + HEAD_SECONDS and not (self._deaf or self._transport.is_closing()):
+        elif now > self._since + HEAD_SECONDS and not untaken:
             if self._reader.head:
                 self._refuse(HTTPStatus.REQUEST_TIMEOUT)
             else:
@@ -204,7 +203,7 @@ class Connection(asyncio.Protocol):
             exchange.begun, exchange.crowded = True, self._server.crowded
             if work := self._server.application(exchange):
                 exchange.task = self._server.loop.create_task(work)
-        if self._paused:
+        if self._paused or self._reader.exchange or len(self._exchanges) > 1:
             self.regulate()
 
     def _refuse(self, status: HTTPStatus) -> None:
@@ -214,8 +213,7 @@ class Connection(asyncio.Protocol):
         elif self._exchanges:
             self._exchanges[-1].keep_alive = False
         else:
-            head = f"HTTP/1.1 {status} {status.phrase}\r\n{self.date}content-length: 0\r\nconnection: close\r\n\r\n"
-            self._transport.write(head.encode())
+            self._transport.write(response_head(status, self.date, (), 0, keep_alive=False).encode())
             self._since = monotonic()
             self._see_off(at_once=False)
         self._dropping = True
