@@ -11,6 +11,7 @@ from proxy.metrics import Metrics
 from proxy.request import Request, Response
 from proxy.trip import Reply
 from tests.exchanges import exchange_of
+from tests.test_lane import settled
 
 
 def request(path="/api/mnist", size=100, code=""):
@@ -89,9 +90,9 @@ def test_a_lanes_trips_and_queue_are_shown(metrics):
         lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
         metrics.lane("small", lane)
         flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12)))]
-        await asyncio.sleep(0.01)
+        await settled()
         flights += [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await settled()
         during = {family.name: family.samples for family in metrics.registry.collect()}
         gate.set()
         await asyncio.gather(*flights)
