@@ -13,6 +13,7 @@ import numpy as np
 import forward
 import trip
 import verdict
+import vote
 from answer import bodies
 from batch import TRIP_HEADER, Batch, reply, unpack
 from decode import max_pixels_from_environment
@@ -71,9 +72,9 @@ class MnistHandler:
         return min(SHARED_PIXELS, self.max_pixels) if mark == "shared" else self.max_pixels
 
     def inference(self, batch: Batch) -> Batch:
-        """The batch with `logits`, float32 [m, 10], of its pictures."""
-        if len(batch.pictures):
-            batch.logits = self.forward(batch.pictures)
+        """The batch with `logits`, float32 [m, 10], of its pictures, and one reading left of each image."""
+        settled = vote.settle(batch.pictures, batch.outcomes, self.forward, self.limits)
+        batch.pictures, batch.outcomes, batch.logits = settled
         return batch
 
     def postprocess(self, batch: Batch) -> list[bytes]:

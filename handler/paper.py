@@ -6,7 +6,8 @@ plane -> stripes, one level, a gradient, shadows: the first of these papers that
 import cv2
 import numpy as np
 
-RING = 0.04  # of the shorter side; the frame taken for paper
+from levels import RING, ring
+
 EVEN = 0.08  # of the contrast; what four fifths of the ring may be off a paper that is believed
 GRID = 64  # pixels; side of the square on which uneven paper is estimated
 STROKE_REACH = 31  # pixels of it, odd; the window of the median that tells paper from strokes
@@ -17,8 +18,16 @@ WIDE = 0.28  # of the picture's edge; an unbroken stretch longer than this is a 
 Paper = tuple[np.ndarray, int]  # float32 [h, w] or [1, 1]; 1: ink is lighter, -1: darker, 0: both occur
 
 
-def find_paper(plane: np.ndarray) -> Paper:
-    """Paper under a float32 plane [h, w]: the simplest that explains the ring, else the one that explains it best."""
+def find_paper(small: np.ndarray) -> tuple[np.ndarray | int, int]:
+    """Paper under a plane, uint8 [h, w], and the sign of the ink on it."""
+    paper, sign = _find_paper(small.astype(np.float32))
+    if paper.size == 1:
+        return int(paper[0, 0]), sign
+    return np.clip(paper + 0.5, 0, 255).astype(np.uint8), sign
+
+
+def _find_paper(plane: np.ndarray) -> Paper:
+    """The simplest paper that explains the ring, else the one that explains it best."""
     if min(plane.shape) < SMALLEST_GRID:
         return _flat(plane)
     best = np.inf, plane, 1
@@ -141,14 +150,6 @@ def _on_grid(plane: np.ndarray) -> np.ndarray:
 
 def _from_grid(paper: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return cv2.resize(paper, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def ring(plane: np.ndarray) -> np.ndarray:
-    """The outermost pixels, [n] or [n, channels]."""
-    height, width = plane.shape[:2]
-    deep = max(round(RING * min(height, width)), 1)
-    sides = plane[:deep], plane[-deep:], plane[deep:-deep, :deep], plane[deep:-deep, -deep:]
-    return np.concatenate([side.reshape(-1, *plane.shape[2:]) for side in sides])
 
 
 def quantile(values: np.ndarray, share: float) -> float:
