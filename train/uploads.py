@@ -16,6 +16,7 @@ from train.photo import photograph
 Upload = Callable[[np.ndarray, np.random.Generator], Iterator[bytes]]
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")  # Debian: dataset-fashion-mnist
 FILM_HEAD = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42"  # of an MP4 file
+FILM_SCANS, FILM_PART = 50, 1000
 CHUNK = 500  # pictures that are corrupted at once
 
 
@@ -89,7 +90,9 @@ def transparent_corners(pictures: np.ndarray, rng: np.random.Generator) -> Itera
     The colour of what is transparent is black in half of them, the sheet's in the other half.
     """
     for i, picture in enumerate(pictures):
-        grey = 255 - _larger(picture, int(rng.integers(3, 9)))
+        drawn = _larger(picture, int(rng.integers(3, 9)))
+        margin = int(rng.uniform(0, 2) * len(drawn))  # with a wide one the ink is less than a fiftieth of the sheet
+        grey = 255 - cv2.copyMakeBorder(drawn, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
         alpha = (_one_pixel, _rounded, _straightened)[i % 3](len(grey), rng)
         if rng.random() < 0.5:
             grey[alpha == 0] = 0
@@ -121,9 +124,13 @@ def photographed(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[byt
 
 
 def motion_photos(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
-    """Photos with a film of 50 to 400 kB behind their end, as phones append it."""
+    """Photos with a film behind their end, as phones append it.
+
+    The film is short, but by chance it starts as many JPEG scans as one of FILM_SCANS * 64 kB.
+    """
     for picture in pictures:
-        yield photograph(picture, rng) + FILM_HEAD + rng.bytes(int(rng.integers(50_000, 400_000)))
+        parts = [rng.bytes(FILM_PART) for _ in range(FILM_SCANS)]
+        yield photograph(picture, rng) + FILM_HEAD + b"\xff\xda".join(parts)
 
 
 def corrupted(corruption: Corruption) -> Upload:
