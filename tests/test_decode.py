@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from decode import (
+    MAX_SCANS,
     MAX_SIDE,
     EmptyImage,
     ImageTooLarge,
@@ -20,6 +21,8 @@ from decode import (
     max_pixels_from_environment,
 )
 from reader import Reading, read
+from train.photo import HEIGHT, WIDTH
+from train.uploads import motion_photos
 
 
 def drawing(side: int = 56) -> Image.Image:
@@ -115,6 +118,31 @@ def test_exif_orientation_is_applied(format, side, orientation):
     assert close(seen(file_of(image, format, exif=exif)), REFERENCE)
 
 
+ORANGE, TEAL = (240, 120, 20), (10, 110, 130)
+
+
+@pytest.mark.parametrize("side", [64, 2 * MAX_SIDE])
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [
+        ("RGB", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("RGB", "JPEG", {}),
+        ("RGB", "WEBP", {"lossless": True}), ("RGBA", "WEBP", {"lossless": True}),
+        ("P", "GIF", {}), ("RGB", "BMP", {}), ("RGB", "TIFF", {}), ("RGBA", "TIFF", {}),
+    ],
+)  # fmt: skip
+def test_colours_are_red_green_blue_and_alpha_is_last(mode, format, options, side):
+    image = Image.new("RGB", (side, side), ORANGE)
+    image.paste(TEAL, (side // 2, 0, side, side))
+    if mode == "RGBA":
+        image.putalpha(200)
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    pixels = decode(file_of(image, format, **options)).pixels.astype(int)
+    middle, left, right = len(pixels) // 2, pixels.shape[1] // 4, pixels.shape[1] * 3 // 4
+    for found, colour in ((pixels[middle, left], ORANGE), (pixels[middle, right], TEAL)):
+        assert np.abs(found[:3] - colour).max() <= 4, found
+        assert found[3:].tolist() == ([200] if mode == "RGBA" else [])
+
+
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_counts(format):
     other = Image.new("L", drawing().size, 255)
@@ -208,7 +236,7 @@ def test_a_png_whose_checksum_is_wrong():
 def test_a_png_whose_chunk_claims_gigabytes(kind):
     data = file_of(drawing(), "PNG")
     lying = data[:33] + struct.pack("!I", 2**31 - 1) + kind + data[41:]
-    with pytest.raises(UndecodableImage, match="truncated"):  # found before OpenCV makes room for the chunk
+    with pytest.raises(UndecodableImage, match="cut off"):  # found before OpenCV makes room for the chunk
         decode(lying)
 
 
@@ -216,6 +244,34 @@ def test_a_jpeg_of_endless_scans():
     data = file_of(drawing(), "JPEG", progressive=True)
     with pytest.raises(UndecodableImage, match="scans"):
         decode(data[:-2] + b"\xff\xda\x00\x02" * 1000 + data[-2:])
+
+
+def test_scans_of_the_picture_count_although_others_follow_its_end():
+    data = file_of(drawing(), "JPEG", progressive=True)
+    with pytest.raises(UndecodableImage, match="scans"):
+        decode(data[:-2] + b"\xff\xda\x00\x02" * 100 + data[-2:] + b"\xff\xd9" + data)
+
+
+@pytest.mark.parametrize("tail", [b"\xff\xda" * 1000, b"\xff\xd8\xff\xda\x00\x02" * 1000, b"\xff\xd9", b"\0" * 9])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_what_follows_the_end_of_a_jpeg_is_none_of_it(mode, tail):
+    data = file_of(in_mode(mode), "JPEG", progressive=True)
+    assert np.array_equal(decode(data + tail).pixels, decode(data).pixels)
+
+
+def test_a_motion_photo_is_read():
+    (moving,) = motion_photos(np.full((1, 28, 28), 99, np.uint8), np.random.default_rng(0))
+    assert moving.count(b"\xff\xda") > MAX_SCANS  # by chance, in the film
+    assert decode(moving).pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_without_its_end_says_that_it_is_cut_off(options):
+    data = file_of(drawing(), "JPEG", **options)
+    decode(data)
+    for length in (*range(4, len(data) - 1, 7), len(data) - 1):
+        with pytest.raises(UndecodableImage, match="cut off"):
+            decode(data[:length])
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
