@@ -100,7 +100,7 @@ def test_a_palette_with_a_transparent_entry(format):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     ("format", "side"),
-    [("JPEG", 56), ("PNG", 56), ("WEBP", 56), ("TIFF", 56), ("JPEG", 2100)],  # a large JPEG is decoded at reduced scale
+    [("JPEG", 56), ("PNG", 56), ("WEBP", 56), ("TIFF", 56), ("JPEG", 2048)],  # a large JPEG is decoded at reduced scale
 )
 def test_exif_orientation_is_applied(format, side, orientation):
     turns = {
@@ -274,7 +274,27 @@ def test_a_jpeg_without_its_end_says_that_it_is_cut_off(options):
             decode(data[:length])
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("side", "scale"), [(511, 1), (512, 2), (1023, 2), (1024, 4), (2048, 8), (4000, 8)])
+def test_a_jpeg_is_decoded_at_the_scale_that_a_digit_needs(mode, side, scale):
+    pixels = decode(file_of(drawing().resize((side, side // 2)).convert(mode), "JPEG")).pixels
+    assert pixels.shape[:2] == (-(-(side // 2) // scale), -(-side // scale))
+
+
+@pytest.mark.parametrize("thickness", [1, 3])
+def test_thin_strokes_survive_the_reduction_of_a_jpeg(thickness):
+    def photo(times: int) -> bytes:
+        pixels = np.full((300 * times, 300 * times), 230, np.uint8)
+        corners = np.int32([[120, 100], [160, 100], [140, 150]]) * times
+        cv2.polylines(pixels, [corners], False, 40, thickness * times, cv2.LINE_AA)
+        return file_of(Image.fromarray(pixels), "JPEG", quality=85)
+
+    assert max(decode(photo(2)).pixels.shape) == max(decode(photo(4)).pixels.shape) == 300
+    assert close(seen(photo(2)), seen(photo(1)))
+    assert close(seen(photo(4)), seen(photo(1)))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 def test_large_pictures_are_reduced(format):
     pixels = decode(file_of(drawing().resize((4 * MAX_SIDE, 3 * MAX_SIDE)), format)).pixels
     assert MAX_SIDE / 2 < max(pixels.shape) < 2 * MAX_SIDE
