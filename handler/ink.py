@@ -57,7 +57,7 @@ def find_ink(levels: Levels) -> Ink:
     if not even:
         paper, sign = find_paper(small)
     depth = depth_of(small, paper, sign)
-    noise = min(noise_of(small), 1.4826 * float(np.median(ring(depth))))
+    noise = min(noise_of(small), 1.4826 * float(np.median(ring(cv2.absdiff(small, paper)))))
     threshold, level = _levels(depth, noise)
     _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
     return Ink(levels, paper, depth, mask, sign, threshold, level, noise, even)
