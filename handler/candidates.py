@@ -1,7 +1,7 @@
 """Other readings of an image whose plain one is in doubt: without its lines, and with its edges cut off.
 
-ink that runs off the image or looks like a line or a frame -> lines painted over -> all of it, what lies inside the border lines,
-and what is left when 8, 14 and 20 % are cut off each side -> a picture of each.
+ink that runs off the image or looks like a line or a frame -> lines painted over -> all of it, what lies inside the
+border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each.
 
 Which of them is right is not decided here: the model sees them all (vote.py).
 """
@@ -70,7 +70,7 @@ def _has_run(mask: np.ndarray) -> bool:
     width = mask.shape[1]
     thick = cv2.dilate(mask, np.ones((int(SLOPE * width) + 3, 3), np.uint8))
     run = cv2.erode(thick, np.ones((1, int(LONG * width) + 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return cv2.countNonZero(run) > 0
+    return bool(cv2.countNonZero(run))
 
 
 def _is_frame(ink: np.ndarray) -> bool:
