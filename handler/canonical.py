@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from digit import SIDE
-from ink import Ink, depth_of, find_ink, level_of, noise_of, runs_off
+from ink import Ink, find_ink, level_of, noise_of, runs_off
 from levels import Levels
+from paper import depth_of
 from transparency import opaque
 
 BOX = 20  # pixels; longest side of a digit within the picture
@@ -23,8 +24,8 @@ OFF_CENTRE = 0.55  # pixels; over all of MNIST the centroid is 13.48 to 14.50 in
 SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
 LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground ...
 LOSSY_INK = 64  # ... and beside strokes; brighter pixels are ink
-FINE = 64  # pixels; least longest side at which strokes are cleaned and thickened ...
-WORK_BOX = 80  # ... to which a smaller digit is enlarged
+FINE = 40  # pixels; least longest side at which strokes are cleaned and thickened ...
+WORK_BOX = 60  # ... to which a smaller digit is enlarged
 LOW_CONTRAST = 40.0  # grey levels between paper and full ink
 SPECK = 0.08  # of the main component's mass; parts of less are dirt
 FAINT = 0.5  # of its mean depth; parts of less are shadow
@@ -156,7 +157,7 @@ def _strokes(ink: Ink, keep: np.ndarray | None, box: Box) -> np.ndarray:
     scale = WORK_BOX / longer if longer < FINE else 1
     size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
     if scale > 1:
-        part = cv2.resize(part, size, interpolation=cv2.INTER_CUBIC)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_LANCZOS4 if longer < COARSE else cv2.INTER_CUBIC)
     paper = ink.paper
     if not isinstance(paper, int):
         paper = cv2.resize(paper[top:bottom, left:right], size)

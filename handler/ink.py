@@ -9,10 +9,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from levels import Levels, ring
-from paper import find_paper
+from levels import Levels, quantile, quantiles, ring
+from paper import depth_of, find_paper
 
 BLANK = 10.0  # grey levels; less contrast than this is no ink
+SAMPLED = 32  # pixels of the shorter side; a sample tells levels as well as the whole
 EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of one level differ by less
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 
@@ -52,46 +53,34 @@ class Ink(NamedTuple):
 def find_ink(levels: Levels) -> Ink:
     """Ink in an image."""
     small = levels.small
-    paper: np.ndarray | int
-    paper, sign, even = _even_paper(small)
+    paper, sign, even, off = _even_paper(small)
     if not even:
         paper, sign = find_paper(small)
+        off = quantile(ring(cv2.absdiff(small, paper)), 0.5)
     depth = depth_of(small, paper, sign)
-    noise = min(noise_of(small), 1.4826 * float(np.median(ring(cv2.absdiff(small, paper)))))
+    noise = min(1.4826 * off, noise_of(small)) if off else 0.0
     threshold, level = _levels(depth, noise)
     _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
     return Ink(levels, paper, depth, mask, sign, threshold, level, noise, even)
 
 
-def depth_of(plane: np.ndarray, paper: np.ndarray | int, sign: int) -> np.ndarray:
-    """Depth of ink of this sign, uint8 [h, w], in a plane that lies on `paper`."""
-    if sign > 0:
-        return cv2.subtract(plane, paper)
-    return cv2.subtract(paper, plane) if sign < 0 else cv2.absdiff(plane, paper)
-
-
-def _even_paper(small: np.ndarray) -> tuple[int, int, bool]:
-    """Level of the paper, sign of the ink, and whether the frame says that this is so."""
-    frame = np.sort(ring(small))
-    n = len(frame) - 1
-    level = int(frame[n // 2])
+def _even_paper(small: np.ndarray) -> tuple[np.ndarray | int, int, bool, float]:
+    """Level of the paper, sign of the ink, whether the frame is so even, and by how much half of it is off."""
+    first, low_half, level, high_half, last = quantiles(ring(small), 0.025, 0.25, 0.5, 0.75, 0.975)
     low, high, _, _ = cv2.minMaxLoc(small)
     lighter, darker = high - level, level - low
     contrast = max(lighter, darker)
-    even = frame[int(0.975 * n)] - float(frame[int(0.025 * n)]) <= EVEN * contrast and (
-        min(lighter, darker) <= OTHER * contrast
-    )
-    return level, 1 if lighter > darker else -1, bool(even)
+    even = last - first <= EVEN * contrast and min(lighter, darker) <= OTHER * contrast
+    return level, 1 if lighter > darker else -1, bool(even), (high_half - low_half) / 2
 
 
 def noise_of(plane: np.ndarray) -> float:
     """Standard deviation of the paper, from the differences of neighbours: light that falls off and lines are none."""
     if plane.shape[1] < 2:
         return 0.0
-    step = max(plane.shape[0] // 32, 1)
+    step = max(plane.shape[0] // SAMPLED, 1)
     rows = plane[step // 2 :: step]
-    away = np.sort(cv2.absdiff(rows[:, 1:], rows[:, :-1]), axis=None)
-    return 1.05 * float(away[len(away) // 2])
+    return 1.05 * quantile(cv2.absdiff(rows[:, 1:], rows[:, :-1]), 0.5)
 
 
 def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
@@ -104,8 +93,10 @@ def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
 
 def level_of(depth: np.ndarray, threshold: float) -> float:
     """Depth of full ink: nine tenths of what is over the threshold have less."""
-    inked = np.sort(depth[depth > threshold])
-    return float(inked[int(0.9 * (len(inked) - 1))]) if len(inked) else 0.0
+    step = max(min(depth.shape) // SAMPLED, 1)
+    sample = depth[::step, ::step]
+    inked = sample[sample > threshold]
+    return quantile(inked, 0.9) if inked.size else 0.0
 
 
 def runs_off(mask: np.ndarray) -> bool:
