@@ -83,6 +83,7 @@ def rows_of(quick: bool) -> list[Row]:
                 drawn="inverted; one pixel, rounded corners, or a sheet turned by up to 5 degrees"),
         of_test(PHOTO, "synthetic phone photo", uploads.photographed, few, must=0.98, drawn="told below"),
         of_test(PHOTO, "motion photo", uploads.motion_photos, few, must=0.98, drawn="with a film behind its end"),
+        of_test(PHOTO, "straightened photo", uploads.straightened_photos, few, drawn="turned on a transparent ground"),
         *_among_lines(pictures[:few], labels[:few]),
         *(of_test(SEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in SEEN),
         *(of_test(UNSEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in UNSEEN),
