@@ -9,7 +9,7 @@ import numpy as np
 
 SAME = 10  # levels; alpha that varies by less says nothing
 SHEET = 0.95  # of the picture; what is opaque on more is a sheet with bits missing, not a drawing
-COLOURFUL = 48  # levels of a channel; what varies by more is of several colours
+COLOURFUL = 24  # levels of a channel; what varies by more, as pale pencil on paper does, is of several colours
 GRID = 32  # cells; side of the square on which a sheet's colour is estimated ...
 STROKE_REACH = 9  # ... by the median of so many, odd, which is wider than two strokes
 FILLED = 0.6  # of the smallest rectangle around it, at any angle; strokes of a digit leave more of theirs empty
