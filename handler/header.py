@@ -46,7 +46,7 @@ def jpeg_header(data: bytes) -> Jpeg:
         marker, at = data[found.start() + 1], found.end()
         if marker == _EOI:
             return Jpeg(width, height, components, scans, at)
-        if marker in _FRAMES and at + 8 <= len(data):
+        if marker in _FRAMES and not components and at + 8 <= len(data):  # decoders go by the first
             height, width, components = _FRAME.unpack_from(data, at + 3)
         scans += marker == _SOS
         at += int.from_bytes(data[at : at + 2], "big")

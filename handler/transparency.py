@@ -9,7 +9,7 @@ import numpy as np
 
 SAME = 10  # levels; alpha that varies by less says nothing
 SHEET = 0.95  # of the picture; what is opaque on more is a sheet with bits missing, not a drawing
-COLOURFUL = 48  # levels of a channel; what varies by more is of several colours
+COLOURFUL = 24  # levels of a channel; what varies by more, as pale pencil on paper does, is of several colours
 GRID = 32  # cells; side of the square on which a sheet's colour is estimated ...
 STROKE_REACH = 9  # ... by the median of so many, odd, which is wider than two strokes
 FILLED = 0.6  # of the smallest rectangle around it, at any angle; strokes of a digit leave more of theirs empty
@@ -50,15 +50,20 @@ def _filling(shown: np.ndarray) -> float:
 
 def _on_own_ground(pixels: np.ndarray, alpha: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """The colours, and where they are transparent those of the sheet nearby: light that falls off goes on doing so."""
-    inked = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), cv2.COLOR_RGBA2RGB)
+    alpha = cv2.erode(alpha, _AROUND)  # a turned sheet's outermost pixels are mixed with what was around it
+    sheet = cv2.insertChannel(alpha, pixels.copy(), 3)
+    inked = cv2.cvtColor(cv2.cvtColor(sheet, cv2.COLOR_RGBA2mRGBA), cv2.COLOR_RGBA2RGB)
     ground = cv2.resize(_ground(pixels, shown), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
     clear = cv2.bitwise_not(alpha)
     return cv2.add(inked, cv2.multiply(ground, cv2.merge([clear] * 3), scale=1 / 255))
 
 
+_AROUND = np.ones((3, 3), np.uint8)
+
+
 def _ground(pixels: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """Colour of the sheet, RGB [GRID, GRID, 3], without the strokes on it and continued beyond its outline."""
-    inside = cv2.resize(cv2.erode(shown, np.ones((3, 3), np.uint8)), (GRID, GRID), interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(cv2.erode(shown, _AROUND), (GRID, GRID), interpolation=cv2.INTER_AREA)
     known = inside == inside.max()
     cells = cv2.cvtColor(cv2.resize(pixels, (GRID, GRID), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
     _, nearest = cv2.distanceTransformWithLabels(

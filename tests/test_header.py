@@ -31,6 +31,16 @@ def test_a_thumbnail_in_the_tags_is_no_part_of_the_picture():
     assert jpeg_header(tagged) == (*drawing().size, 1, 1, len(tagged))
 
 
+def test_the_first_frame_header_counts():
+    data = file_of(drawing(), "JPEG")
+    at = data.index(b"\xff\xc0")
+    second = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")].replace(
+        b"\x00\x38\x00\x40", b"\x00\x01\x00\x01"
+    )
+    assert jpeg_header(data[:-2] + second + data[-2:])[:2] == drawing().size
+    assert jpeg_header(data[:at] + second + data[at:])[:2] == (1, 1)
+
+
 def test_fill_bytes_may_come_before_a_marker():
     data = file_of(drawing(), "JPEG")
     assert jpeg_header(data[:-2] + b"\xff\xff" + data[-2:])[:4] == (*drawing().size, 1, 1)

@@ -62,6 +62,13 @@ def test_a_scan_turned_upright_is_a_sheet(degrees):
     assert np.abs(seen(file_of(upright, "PNG")) - THIN).mean() < 10  # resampled twice
 
 
+def test_pale_pencil_on_a_turned_sheet_is_read():
+    pale = thin().point(lambda v: 212 + v * 36 // 255)
+    upright = pale.convert("RGBA").rotate(9, Image.Resampling.BICUBIC, expand=True)
+    reference = pale.rotate(9, Image.Resampling.BICUBIC, expand=True, fillcolor=248)
+    assert close(seen(file_of(upright, "PNG")), seen(file_of(reference, "PNG")))
+
+
 def test_the_light_on_a_sheet_goes_on_beyond_its_outline():
     light = Image.fromarray(np.linspace(80, 255, 200).astype(np.uint8)[None].repeat(200, axis=0))
     upright = ImageChops.multiply(thin(), light).convert("RGBA").rotate(12, Image.Resampling.BICUBIC, expand=True)

@@ -5,11 +5,14 @@ shares of ink and of lines, 0 to 1 a pixel -> laid on paper -> a little noise. E
 it). All ranges are drawn uniformly; docs/pictures.md repeats them.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from digit import SIDE
 
+Drawing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 BOX = 20  # pixels; an MNIST digit's longer side
 PAPER = (190, 255)  # grey level
 INK = (0, 100)  # likewise
@@ -38,7 +41,7 @@ MARGIN_SHARE = 0.3  # of the ruled sheets have a line down one side
 SQUARED = (15, 40)  # pixels
 SQUARED_WIDTH = (1.0, 2.0)
 SQUARED_DIGIT = (3.0, 6.0)  # squares that the digit is tall
-SMALL_DIGIT = (0.9, 1.5), (1.5, 3.0)  # lines, squares: what is harder
+SMALL_RULED_DIGIT, SMALL_SQUARED_DIGIT = (0.9, 1.5), (1.5, 3.0)  # what is harder
 ROOM = (1.4, 2.5)  # side of a sheet in digits
 
 
@@ -77,7 +80,7 @@ def on_ruled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def small_on_ruled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Ruled paper, the digit about one line tall: harder."""
-    return _ruled(picture, SMALL_DIGIT[0], rng)
+    return _ruled(picture, SMALL_RULED_DIGIT, rng)
 
 
 def on_squared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -87,7 +90,7 @@ def on_squared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def small_on_squared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Squared paper, the digit one and a half to three squares tall: harder."""
-    return _squared(picture, SMALL_DIGIT[1], rng)
+    return _squared(picture, SMALL_SQUARED_DIGIT, rng)
 
 
 def _ruled(picture: np.ndarray, tall: tuple[float, float], rng: np.random.Generator) -> np.ndarray:

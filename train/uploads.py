@@ -15,6 +15,7 @@ from train.photo import photograph
 
 Upload = Callable[[np.ndarray, np.random.Generator], Iterator[bytes]]
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")  # Debian: dataset-fashion-mnist
+STRAIGHTENED = 8.0  # degrees either way
 FILM_HEAD = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42"  # of an MP4 file
 FILM_SCANS, FILM_PART = 50, 1000
 CHUNK = 500  # pictures that are corrupted at once
@@ -121,6 +122,18 @@ def _straightened(side: int, rng: np.random.Generator) -> np.ndarray:
 
 def photographed(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
     return (photograph(picture, rng) for picture in pictures)
+
+
+def straightened_photos(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """Photos turned by up to STRAIGHTENED degrees as PNG; the ground around them is transparent."""
+    for picture in pictures:
+        photo = cv2.imdecode(np.frombuffer(photograph(picture, rng), np.uint8), cv2.IMREAD_COLOR)
+        height, width = photo.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-1, 1) * STRAIGHTENED, 1)
+        side = np.ceil(np.abs(turn[:, :2]) @ [width, height])
+        turn[:, 2] += (side - [width, height]) / 2
+        sheet = cv2.cvtColor(photo, cv2.COLOR_BGR2BGRA)
+        yield png(cv2.warpAffine(sheet, turn, side.astype(int).tolist(), flags=cv2.INTER_CUBIC))
 
 
 def motion_photos(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
