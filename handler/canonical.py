@@ -33,7 +33,7 @@ FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
-THINNEST = 1.75  # pixels of the 20x20 box; strokes are made at least as thick
+THINNEST = 1.8  # pixels of the 20x20 box; strokes are made at least as thick
 
 _SQUARE = np.ones((3, 3), np.uint8)
 
@@ -178,11 +178,18 @@ def _thickened(strokes: np.ndarray) -> np.ndarray:
     _, solid = cv2.threshold(cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT), 127, 255, cv2.THRESH_BINARY)
     depth = cv2.distanceTransform(solid, cv2.DIST_L2, 3)
     thickness = 4 * (cv2.mean(depth, solid)[0] - 0.5) / unit
-    lacking = round((THINNEST - thickness) * unit)
-    if lacking <= 0:
+    lacking = (THINNEST - thickness) * unit
+    if lacking <= 0.5:
         return strokes
-    strokes = cv2.copyMakeBorder(strokes, lacking, lacking, lacking, lacking, cv2.BORDER_CONSTANT)
-    return _boxed(cv2.dilate(strokes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (lacking + 1, lacking + 1))))
+    whole = int(lacking)
+    strokes = cv2.copyMakeBorder(strokes, whole + 1, whole + 1, whole + 1, whole + 1, cv2.BORDER_CONSTANT)
+    less, more = _grown(strokes, whole), _grown(strokes, whole + 1)
+    return _boxed(cv2.addWeighted(less, whole + 1 - lacking, more, lacking - whole, 0))
+
+
+def _grown(strokes: np.ndarray, pixels: int) -> np.ndarray:
+    """Strokes thicker by so many pixels."""
+    return cv2.dilate(strokes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pixels + 1, pixels + 1)))
 
 
 def _boxed(strokes: np.ndarray) -> np.ndarray:
