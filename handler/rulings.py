@@ -93,7 +93,7 @@ def _slopes() -> np.ndarray:
     return np.linspace(-STEEPEST, STEEPEST, SLOPES)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _places(height: int, width: int, reach: int) -> np.ndarray:
     """Where in the flattened, padded blocks a line passes, int64 [SLOPES, height, BLOCKS]."""
     along = (np.arange(BLOCKS) + 0.5) * width / BLOCKS - width / 2
