@@ -1,27 +1,43 @@
 """Every way a request can fail, as the client sees it: a status, a code and one plain sentence.
 
 ServiceError
-├── BadUpload           the upload's form: 400, 408, 413, 415
-├── PictureError        one picture's own fault, named by the handler: 400, 413, 422
-├── Refusal             not now: 401, 404, 405, 503
-├── ModelServerError    TorchServe's side: 502
+├── BadRequest          the request itself: 400, 408, 413, 415
+├── ImageError          one image's own fault, named by the handler: 400, 413, 422
+├── Refusal             not served: 401, 404, 405, 503
+├── ModelServerError    TorchServe failed: 502
 ├── DeadlineExceeded    queue and inference took too long: 504
-└── InternalError       anything else: 500, generic to the client, the trace goes to the log
+└── InternalError       a bug: 500, generic to the client, the trace goes to the log
 
-The code of the public contract is the class's name: MissingImage is `missing_image`.
+The code of the public contract is the class's name in snake case: MissingImage is `missing_image`.
 """
 
 import json
 import re
+from collections.abc import Collection
+from enum import Enum
 from functools import lru_cache
 
 _quoted = lru_cache(1024)(json.dumps)
+
+
+class Cause(Enum):
+    """Why a request was refused, for operators: a label of the metrics and a field of the access log."""
+
+    NONE = ""
+    SMALL_QUEUE_FULL = "small_queue_full"
+    LARGE_QUEUE_FULL = "large_queue_full"
+    ISOLATED_QUEUE_FULL = "isolated_queue_full"
+    BUFFER_FULL = "buffer_full"
+    STARTING = "starting"
+    TORCHSERVE_UNREACHABLE = "torchserve_unreachable"
+    DRAINING = "draining"
 
 
 class ServiceError(Exception):
     """A failure with a status, a code and a sentence that says what to do."""
 
     status = 500
+    cause = Cause.NONE
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -43,48 +59,58 @@ class InternalError(ServiceError):
     message = "Something went wrong on our side; the request id helps us find it."
 
 
-class BadUpload(ServiceError):
+class BadRequest(ServiceError):
+    """The request is malformed or over a limit."""
+
     status = 400
+    message = "An HTTP/1.1 request has exactly one Host header."
 
 
-class MalformedMultipart(BadUpload):
+class BadParameter(BadRequest):
+    message = "`details` takes 1, true or yes, and 0, false or no."
+
+
+class MalformedMultipart(BadRequest):
     message = "The body is no valid multipart/form-data; let an HTTP client build it, as `curl -F image=@7.png` does."
 
 
-class MissingImage(BadUpload):
-    message = "Send the picture as a file part named `image`, as `curl -F image=@7.png` does."
+class MissingImage(BadRequest):
+    def __init__(self, found: Collection[str]) -> None:
+        names = ", ".join(f"`{name}`" for name in found)
+        seen = f"The form has {names}" if names else "The form has no parts"
+        super().__init__(f"{seen}; send the image as a file part named `image`, as `curl -F image=@7.png` does.")
 
 
-class SeveralImages(BadUpload):
-    message = "Send one picture a request, or send several to /api/mnist/batch."
+class SeveralImages(BadRequest):
+    message = "Send one image per request, or send several to /api/mnist/batch."
 
 
-class ClientTooSlow(BadUpload):
+class ClientTooSlow(BadRequest):
     status = 408
-    message = "The body did not arrive in time; try again on a faster connection or with a smaller picture."
+    message = "The body stalled on its way; try again on a steadier connection or with a smaller image."
 
 
-class BodyTooLarge(BadUpload):
+class BodyTooLarge(BadRequest):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller picture.")
+        super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller image.")
 
 
-class TooManyImages(BadUpload):
+class TooManyImages(BadRequest):
     status = 413
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"Send at most {most} pictures in one request.")
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Send at most {limit} images in one request.")
 
 
-class UnsupportedMediaType(BadUpload):
+class UnsupportedMediaType(BadRequest):
     status = 415
     message = "Send multipart/form-data or a raw body of type image/*, without Content-Encoding."
 
 
-class PictureError(ServiceError):
-    """One picture's fault; status, code and sentence come from the handler, the only part that looks into pictures."""
+class ImageError(ServiceError):
+    """One image's fault; status, code and sentence come from the handler, the only part that decodes images."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -92,6 +118,8 @@ class PictureError(ServiceError):
 
 
 class Refusal(ServiceError):
+    """The request is well-formed but not served."""
+
     status = 503
 
 
@@ -103,7 +131,7 @@ class Unauthorized(Refusal):
 
 class NotFound(Refusal):
     status = 404
-    message = "No such path; pictures go to POST /api/mnist."
+    message = "No such path; images go to POST /api/mnist."
 
 
 class MethodNotAllowed(Refusal):
@@ -115,13 +143,21 @@ class MethodNotAllowed(Refusal):
 
 
 class Overloaded(Refusal):
-    message = "Too many pictures are waiting; try again in a second."
+    message = "Too many images are waiting; try again in a second."
     headers = (("retry-after", "1"),)
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class NotReady(Refusal):
     message = "The service is starting or stopping; try again in two seconds."
     headers = (("retry-after", "2"),)
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class ModelServerError(ServiceError):
@@ -131,4 +167,4 @@ class ModelServerError(ServiceError):
 
 class DeadlineExceeded(ServiceError):
     status = 504
-    message = "The prediction took too long; try again, or send a smaller picture."
+    message = "The prediction took too long; try again, or send a smaller image."

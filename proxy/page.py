@@ -6,7 +6,9 @@ Nothing of it comes from elsewhere, and its Content-Security-Policy lets nothing
 import hashlib
 from pathlib import Path
 
-from proxy.request import Endpoint, Request, Response, Routes
+from proxy import openapi
+from proxy.app import Endpoint, Request, Response, Routes
+from proxy.settings import Settings
 
 FOLDER = Path(__file__).parent / "page"
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -28,12 +30,12 @@ HEADERS = (
 )
 
 
-def routes(document: str) -> Routes:
-    """Path -> GET -> endpoint of each file, and of the OpenAPI `document` that the page for programmers shows."""
+def routes(settings: Settings) -> Routes:
+    """Path -> GET -> endpoint of each file, and of the OpenAPI document."""
     paths = {NAMED.get(file.name, f"/page/{file.name}"): file for file in FOLDER.iterdir()}
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
     files = {path: {"GET": _file(file.suffix, file.read_bytes())} for path, file in paths.items()}
-    return files | {"/openapi.json": {"GET": _file(".json", document.encode())}}
+    return files | {"/openapi.json": {"GET": _file(".json", openapi.document(settings).encode())}}
 
 
 def _file(suffix: str, body: bytes) -> Endpoint:

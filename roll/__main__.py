@@ -22,7 +22,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from proxy.settings import BadSetting, Settings, from_environment
-from proxy.upstream import STAND_IN
+from proxy.torchserve import STANDBY as STAND_IN
 from serve.child import Child
 from serve.torchserve import ROOT, command, environment, failure
 from train.archive import BrokenArchive, copy, verified_version
@@ -105,7 +105,7 @@ def prove(settings: Settings, fault: Callable[[], str | None], not_with: str = "
             keys = settings.ts_key_file.read_text()
             headers = {"Authorization": f"Bearer {json.loads(keys)['inference']['key']}"}
             inference = replace(settings, host="127.0.0.1", port=settings.ts_inference_port)
-            models = (settings.ts_small_model, settings.ts_bulk_model)
+            models = (settings.ts_small_model, settings.ts_large_model)
             if keys != not_with and all(
                 ask(inference, f"/predictions/{m}", PICTURE.read_bytes(), headers) for m in models
             ):
