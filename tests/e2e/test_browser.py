@@ -336,13 +336,68 @@ def test_nothing_is_wider_than_the_screen(open_page, path, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_documentation_shows_every_operation_and_tries_it(open_page):
+def operation(page, name):
+    """An operation of /docs, opened."""
+    found = page.locator(f"#operations-Predictions-{name}")
+    found.locator(".opblock-summary-control").click()
+    return found
+
+
+def execute(operation, status, text):
+    """Press Execute, and expect a response with this status whose body contains the text."""
+    operation.get_by_role("button", name="Execute").click()
+    response = operation.locator(".live-responses-table .response")
+    expect(response.locator(".response-col_status")).to_have_text(re.compile(rf"^{status}"))
+    expect(response.locator(".response-col_description")).to_contain_text(text)
+
+
+def test_the_documentation_lists_every_operation(open_page):
     page = open_page("/docs")
-    expect(page.locator(".operation")).to_have_count(5)
-    expect(page.locator("#predict")).to_contain_text("undecodable_image")
-    page.set_input_files("#predict input[type=file]", "samples/2.png")
-    page.click("#predict button")
-    expect(page.locator("#predict .reply")).to_contain_text('"class_name": "two"')
-    page.click("#ready button")
-    expect(page.locator("#ready .reply")).to_contain_text('"ready": true')
-    assert Axe().run(page).response["violations"] == []
+    expect(page.locator(".opblock")).to_have_count(5)
+    expect(page.locator(".version").last).to_have_text("OAS 3.1")
+    expect(operation(page, "predict")).to_contain_text("undecodable_image")
+    expect(page.get_by_role("button", name="Authorize")).to_have_count(0)
+    # the markup inside belongs to Swagger UI
+    assert Axe().run(page, context={"exclude": [["#swagger-ui"]]}).response["violations"] == []
+
+
+def test_the_documentation_uploads_an_image(open_page):
+    page = open_page("/docs")
+    predict = operation(page, "predict")
+    predict.locator("input[type=file]").set_input_files("samples/2.png")
+    predict.locator("tr[data-param-name=details] select").select_option("yes")
+    execute(predict, 200, '"class_name": "two"')
+
+
+def test_the_documentation_uploads_a_raw_body(open_page):
+    page = open_page("/docs")
+    predict = operation(page, "predict")
+    predict.locator(".opblock-section-request-body .content-type").select_option("image/*")
+    predict.locator("input[type=file]").set_input_files("samples/6.png")
+    execute(predict, 200, '"class_name": "six"')
+
+
+def test_the_documentation_uploads_a_batch(open_page):
+    page = open_page("/docs")
+    batch = operation(page, "predictBatch")
+    batch.locator("input[type=file]").set_input_files("samples/2.png")
+    batch.get_by_role("button", name="Add").click()
+    batch.locator("input[type=file]").last.set_input_files("samples/7.png")
+    with page.expect_response("**/api/mnist/batch*") as answered:
+        execute(batch, 200, '"results"')
+    names = [each["predictions"]["prediction"]["class_name"] for each in answered.value.json()["results"]]
+    assert names == ["two", "seven"]
+
+
+def test_the_documentation_authorizes(open_page, service):
+    with another_proxy(service, API_KEYS="secret") as url:
+        page = open_page("/docs", url=url)
+        predict = operation(page, "predict")
+        predict.locator("input[type=file]").set_input_files("samples/2.png")
+        execute(predict, 401, "unauthorized")
+        page.get_by_role("button", name="Authorize").first.click()
+        form = page.locator(".auth-container", has_text="X-API-Key")
+        form.get_by_label("Value:").fill("secret")
+        form.get_by_role("button", name="Apply credentials").click()
+        form.get_by_role("button", name="Close").click()
+        execute(predict, 200, '"class_name": "two"')
