@@ -67,7 +67,7 @@ class BadRequest(ServiceError):
 
 
 class BadParameter(BadRequest):
-    message = "`details` takes 1, true or yes, and 0, false or no."
+    message = "The query parameter `details` takes 1, true or yes, or else 0, false or no."
 
 
 class MalformedMultipart(BadRequest):
@@ -75,10 +75,14 @@ class MalformedMultipart(BadRequest):
 
 
 class MissingImage(BadRequest):
+    message = "Send the image as a file part named `image`, as `curl -F image=@7.png` does."
+
     def __init__(self, found: Collection[str]) -> None:
-        names = ", ".join(f"`{name}`" for name in found)
-        seen = f"The form has {names}" if names else "The form has no parts"
-        super().__init__(f"{seen}; send the image as a file part named `image`, as `curl -F image=@7.png` does.")
+        """`found` names the parts that came instead."""
+        names = ", ".join(found)
+        super().__init__(
+            f"{self.message} This form has {names}." if names else f"{self.message} This form has no parts."
+        )
 
 
 class SeveralImages(BadRequest):

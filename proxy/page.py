@@ -1,14 +1,18 @@
-"""The page for people at /, the API's documentation at /docs, and the files of both: read at start, served from memory.
+"""The page for people at /, the API's documentation at /docs and /openapi.json: read at start, served from memory.
 
 The files are those of proxy/page/, the sample digits, and Swagger UI's own from its Python package. Nothing is fetched
 from another origin, and the Content-Security-Policy allows no other.
 """
 
 import hashlib
+import json
 from importlib.metadata import distribution
 from pathlib import Path
+from string import Template
 
+from proxy import VERSION, errors
 from proxy.app import Endpoint, Request, Response, Routes
+from proxy.settings import MIB, Settings
 
 FOLDER = Path(__file__).parent / "page"
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -30,15 +34,30 @@ HEADERS = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cache-control", "no-cache"),  # browsers revalidate by ETag, so a new version shows at once
 )
+TEMPLATE = Path(__file__).with_name("openapi.json")
+ERRORS = (  # whose message is always the same
+    errors.BadParameter,
+    errors.ClientTooSlow,
+    errors.DeadlineExceeded,
+    errors.InternalError,
+    errors.MalformedMultipart,
+    errors.MissingImage,
+    errors.ModelServerError,
+    errors.NotReady,
+    errors.Overloaded,
+    errors.SeveralImages,
+    errors.Unauthorized,
+    errors.UnsupportedMediaType,
+)
 
 
-def routes(document: str) -> Routes:
-    """Path -> GET -> endpoint of each file, and of the OpenAPI `document` that /docs shows."""
+def routes(settings: Settings) -> Routes:
+    """Path -> GET -> endpoint of each file, and of the OpenAPI document."""
     swagger_ui = (SWAGGER_UI / name for name in ("swagger-ui-bundle.js", "swagger-ui.css"))
     paths = {NAMED.get(file.name, f"/page/{file.name}"): file for file in (*FOLDER.iterdir(), *swagger_ui)}
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
     files = {path: {"GET": _file(file.suffix, file.read_bytes())} for path, file in paths.items()}
-    return files | {"/openapi.json": {"GET": _file(".json", document.encode())}}
+    return files | {"/openapi.json": {"GET": _file(".json", document(settings).encode())}}
 
 
 def _file(suffix: str, body: bytes) -> Endpoint:
@@ -50,3 +69,24 @@ def _file(suffix: str, body: bytes) -> Endpoint:
         return unchanged if etag in request.headers.get("if-none-match", "") else whole
 
     return endpoint
+
+
+def document(settings: Settings) -> str:
+    """OpenAPI 3.1 as JSON: openapi.json with limits, error messages and, where there are API keys, security filled in."""
+    messages = {error.code: error.message for error in ERRORS} | {
+        "body_too_large": errors.BodyTooLarge(settings.max_body_bytes).message,
+        "batch_too_large": errors.BodyTooLarge(settings.max_batch_bytes).message,
+        "too_many_images": errors.TooManyImages(settings.max_batch_images).message,
+    }
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        {name: json.dumps(message) for name, message in messages.items()},
+        version=VERSION,
+        max_body=f"{settings.max_body_bytes / MIB:g} MiB",
+        max_batch=f"{settings.max_batch_bytes / MIB:g} MiB",
+        max_images=settings.max_batch_images,
+        security=json.dumps([{"bearer": []}, {"key": []}] if settings.api_keys else []),
+    )
+    found = json.loads(text)
+    if not settings.api_keys:
+        del found["components"]["securitySchemes"]
+    return json.dumps(found, ensure_ascii=False)

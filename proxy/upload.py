@@ -140,4 +140,4 @@ def _is_file(part: MultipartSegment) -> bool:
 def _shown(part: MultipartSegment) -> str:
     """A part's name for an error message."""
     name = (part.name or "").encode("latin-1").decode("utf-8", "replace")
-    return name[:40] if _is_file(part) else f"{name[:40]}, which is text"
+    return f"`{name[:40]}`" if _is_file(part) else f"`{name[:40]}`, which is text"

@@ -7,12 +7,12 @@ import openapi_spec_validator
 import pytest
 
 import decode
-from proxy import VERSION, errors, openapi
+from proxy import VERSION, errors, page
 from proxy.settings import Settings
 
 
 def document(**settings):
-    return json.loads(openapi.document(Settings(**settings)))
+    return json.loads(page.document(Settings(**settings)))
 
 
 DOCUMENT = document()
@@ -47,7 +47,7 @@ def documented(path, method="post"):
 
 def concrete(kind=errors.ServiceError):
     """The errors that the proxy itself raises, without the classes that only group others."""
-    grouping = (errors.ServiceError, errors.BadUpload, errors.Refusal, errors.PictureError)
+    grouping = (errors.ServiceError, errors.BadRequest, errors.Refusal, errors.ImageError)
     own = [] if kind in grouping else [kind]
     return [*own, *(found for below in kind.__subclasses__() for found in concrete(below))]
 
