@@ -101,7 +101,7 @@ def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass,
             small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.LARGE: Batcher(
-            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_in_flight, s.queue_size, BATCH_TIMEOUT)
+            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.ISOLATED: Batcher(
             large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.queue_size, s.deadline_seconds)
