@@ -133,6 +133,9 @@ class App:
         self.in_flight.discard(request)
         if request.watcher:
             request.watcher.cancel()
+            request.watcher = (
+                None  # a cancelled task keeps its frame, which holds the request, until the next collection
+            )
         self._respond(request, response)
 
     async def _answer(self, request: Request) -> Response:
@@ -174,7 +177,7 @@ class App:
 
 
 def _check_framing(request: Request) -> None:
-    """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and knows chunked only as the single coding (6.1)."""
+    """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
     if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
         raise BadHost()
     codings = request.headers.get_all("transfer-encoding")
