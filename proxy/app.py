@@ -16,7 +16,16 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from proxy.batcher import Item
-from proxy.errors import BadRequest, Cause, ClientTooSlow, InternalError, MethodNotAllowed, NotFound, ServiceError
+from proxy.errors import (
+    BadHost,
+    BadTransferEncoding,
+    Cause,
+    ClientTooSlow,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+)
 
 log = logging.getLogger(__name__)
 Headers = tuple[tuple[str, str], ...]
@@ -82,6 +91,7 @@ class Response(NamedTuple):
     status: int
     body: bytes
     headers: Headers = (JSON,)
+    closes_connection: bool = False
 
 
 CLIENT_LEFT = Response(499, b"", ())  # nginx's status for a client that closed the connection; only logged and counted
@@ -123,12 +133,13 @@ class App:
         self.in_flight.discard(request)
         if request.watcher:
             request.watcher.cancel()
+            request.watcher = (
+                None  # a cancelled task keeps its frame, which holds the request, until the next collection
+            )
         self._respond(request, response)
 
     async def _answer(self, request: Request) -> Response:
-        hosts = request.headers.get_all("host") if request.http_version == "1.1" else [""]
-        if len(hosts) != 1:  # RFC 9112, 3.2
-            raise BadRequest()
+        _check_framing(request)
         methods = self._routes.get(request.path, {})
         if request.method == "OPTIONS" and methods:
             return _preflight(request, methods)
@@ -140,7 +151,7 @@ class App:
     def _respond(self, request: Request, response: Response) -> None:
         request.responded = monotonic()
         headers = [*response.headers, ("x-request-id", request.id), *self._cors(request)]
-        if self.closing and request.http_version != "2":
+        if (self.closing or response.closes_connection) and request.http_version != "2":
             headers.append(("connection", "close"))
         if response is not CLIENT_LEFT:
             request.protocol.response_bytes(response.status, headers, response.body)
@@ -163,6 +174,15 @@ class App:
                 request.cancel(State.TIMED_OUT)
             elif request.watcher is None and now - request.received > WATCH_AFTER:
                 request.watcher = asyncio.create_task(_watch(request))
+
+
+def _check_framing(request: Request) -> None:
+    """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
+    if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
+        raise BadHost()
+    codings = request.headers.get_all("transfer-encoding")
+    if codings and (len(codings) > 1 or codings[0].lower() != "chunked"):
+        raise BadTransferEncoding()
 
 
 _EXPOSED = ("access-control-expose-headers", _EXPOSED_HEADERS)
@@ -197,4 +217,4 @@ def _failure(request: Request, error: Exception) -> Response:
         error = InternalError()
     error.with_traceback(None)  # its frames hold the body until the next garbage collection
     request.code, request.cause = error.code, error.cause
-    return Response(error.status, error.body(request.id), (JSON, *error.headers))
+    return Response(error.status, error.body(request.id), (JSON, *error.headers), error.closes_connection)

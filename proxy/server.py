@@ -85,8 +85,8 @@ def granian(app: App, settings: Settings, listener: socket.socket) -> Server:
 
 def connection_limit(wanted: int) -> int:
     """As many of `wanted` connections as the limit on open files allows, which is raised to what it may be."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted + SPARE_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(soft, wanted + SPARE_DESCRIPTORS) if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(1, min(wanted, most - SPARE_DESCRIPTORS))
 
