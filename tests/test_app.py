@@ -168,15 +168,15 @@ def test_observers_see_every_request_once_it_is_answered():
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /page HTTP/1.1\r\nConnection: close\r\n\r\n",
-        b"GET /page HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
-        b"GET /page HTTP/1.1\r\nHost: a\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /page HTTP/1.1\r\n\r\n",
+        b"GET /page HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /page HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
     ],
 )
-def test_a_request_of_http_1_1_has_exactly_one_host(head):
+def test_a_request_of_http_1_1_has_exactly_one_host_or_its_connection_is_closed(head):
     answer = run(lambda port, _: send(port, head))
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b'"code": "bad_request"' in answer
+    assert b'"code": "bad_host"' in answer
 
 
 def test_http_1_0_needs_no_host():
