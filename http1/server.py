@@ -51,20 +51,26 @@ class Server:
     def listen(self, host: str, port: int) -> None:
         """Take connections from now on. Raises OSError where that cannot be."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        self.listener.setblocking(False)
-        self.loop.add_reader(self.listener, self._accept)
+        self.take(socket.create_server((host, port), family=family, backlog=BACKLOG))
 
-    def _accept(self) -> None:
+    def take(self, *listeners: socket.socket) -> None:
+        """Take the connections of these sockets from now on."""
+        self.listener, self._listeners = listeners[0], listeners
+        for listener in listeners:
+            listener.setblocking(False)
+            self.loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
         """Take all who wait: uvloop's own server takes one a turn of the loop, and in a crowd a turn takes long."""
         for _ in range(BACKLOG):
             try:
-                client = self.listener.accept()[0]
+                client = listener.accept()[0]
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:  # no descriptors left, say
                 log.warning("cannot take a connection: %s", error.strerror)
-                self.loop.remove_reader(self.listener)  # until the next look
+                for each in self._listeners:  # until the next look
+                    self.loop.remove_reader(each)
                 self._shut = True
                 return
             task = self.loop.create_task(self.loop.connect_accepted_socket(lambda: Connection(self), client))
@@ -102,7 +108,7 @@ class Server:
         self.date = f"date: {formatdate(usegmt=True)}\r\n"
         if self._shut:
             self._shut = False
-            self.loop.add_reader(self.listener, self._accept)
+            self.take(*self._listeners)
         self._looks += 1
         if self._looks % 2:  # the other half of the time; there may be thousands
             now = monotonic()
@@ -111,8 +117,9 @@ class Server:
 
     async def stop(self, seconds: float = 1.0) -> None:
         """Take no more connections, and close those there are; whoever has not taken its answer by then loses it."""
-        self.loop.remove_reader(self.listener)
-        self.listener.close()
+        for listener in self._listeners:
+            self.loop.remove_reader(listener)
+            listener.close()
         for connection in tuple(self.connections):
             connection.close()
         end = monotonic() + seconds

@@ -22,6 +22,7 @@ from proxy.cors import Cors
 from proxy.errors import Overloaded
 from proxy.glance import PATH, Glance
 from proxy.keys import Keys
+from proxy.listening import listen
 from proxy.metrics import Metrics
 from proxy.predictor import Predictor
 from proxy.readiness import Readiness, livez
@@ -44,10 +45,7 @@ async def serve(settings: Settings) -> None:
         lanes = predictor.small, predictor.bulk, predictor.alone
         looks = server.look, glance.look, access_log.look, torchserve.upstream.look, *(lane.look for lane in lanes)
         watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
-        try:
-            server.listen(settings.host, settings.port)
-        except OSError as error:
-            raise BadSetting(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+        server.take(*listen(settings.host, settings.port))
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)

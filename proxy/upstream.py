@@ -1,7 +1,7 @@
-"""The TorchServe that trips go to, and its token: the configured one, or its stand-in while there is one.
+"""The TorchServe that trips go to, and its token: the configured one, or its standby while there is one.
 
-`python -m roll` starts a stand-in, so that the configured TorchServe can change its model meanwhile, and tells of it in
-a file beside the key file. What is under way stays where it is; only new trips go elsewhere.
+`python -m serve.rollout` starts a standby, so that the configured TorchServe can change its model meanwhile, and tells
+of it in a file beside the key file. What is under way stays where it is; only new trips go elsewhere.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
-STAND_IN = "stand_in.json"  # {"port": of its inference API, "key_file": its path, "pid": who ends it and ends with it}
+STANDBY = "standby.json"  # {"port": of its inference API, "key_file": its path, "pid": who ends it and ends with it}
 
 
 class Upstream:
@@ -32,7 +32,7 @@ class Upstream:
         """Follow the file; called now and then (proxy/watch.py)."""
         port, key_file = self._settings.ts_inference_port, self._settings.ts_key_file
         with suppress(OSError, ValueError, KeyError, TypeError):  # no file; or its author has ended without removing it
-            told = json.loads(key_file.with_name(STAND_IN).read_text())
+            told = json.loads(key_file.with_name(STANDBY).read_text())
             os.kill(told["pid"], 0)
             port, key_file = int(told["port"]), Path(told["key_file"])
         if port != self.address[1]:
