@@ -10,7 +10,7 @@ from pathlib import Path
 
 from proxy.settings import BadSetting, from_environment
 from serve.archive import BrokenArchive
-from serve.temporary import Fitness, fitness, warn
+from serve.temporary import SOCKET, Fitness, fitness, warn
 from serve.torchserve import command, environment
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 def check(temp: Path) -> None:
     """Say in one line where the workers' unix sockets do not work. Raises BadSetting where nothing would."""
-    good_for = fitness(temp)
+    good_for = fitness(temp, SOCKET)
     if good_for is Fitness.NOEXEC:
         warn(temp, good_for)
     elif good_for is not Fitness.GOOD:

@@ -13,7 +13,8 @@ from pathlib import Path
 from proxy.settings import BadSetting, Settings
 
 LONGEST = 107  # bytes of a unix socket's path (sun_path has 108, the last one is zero)
-BELOW = len("/mnist-12345678/.ts.sock.99999")  # our folder and TorchServe's longest socket name
+OURS = "/mnist-12345678"  # the folder that we make
+SOCKET = "/.ts.sock.99999"  # the longest name that TorchServe gives a socket in it
 
 
 class Fitness(Enum):
@@ -25,11 +26,11 @@ class Fitness(Enum):
     READ_ONLY = "nothing can be written there"
 
 
-def fitness(folder: Path) -> Fitness:
-    """What `folder` is good for, as far as TorchServe is concerned."""
+def fitness(folder: Path, below: str = OURS + SOCKET) -> Fitness:
+    """What `folder` is good for where the sockets' paths have `below` in addition."""
     if not os.access(folder, os.W_OK | os.X_OK):
         return Fitness.READ_ONLY
-    if len(os.fsencode(folder)) + BELOW > LONGEST:
+    if len(os.fsencode(folder)) + len(below) > LONGEST:
         return Fitness.TOO_LONG
     return Fitness.NOEXEC if os.statvfs(folder).f_flag & os.ST_NOEXEC else Fitness.GOOD
 

@@ -83,7 +83,9 @@ def test_a_jvm_that_does_not_start(settings, tmp_path):
     root = checkout(tmp_path)
     config = (root / "config.properties").read_text()
     (root / "config.properties").write_text(config.replace(" -XX:+UseSerialGC", " -Xmx2m"))
-    assert "TorchServe ended with exit code 1" in failed_start(settings, root)
+    line = failed_start(settings, root)
+    assert "TorchServe ended with exit code 1: " in line
+    assert "Initial heap size set to a larger value than the maximum heap size" in line
 
 
 def test_a_run_dir_that_cannot_be_written(settings):
