@@ -38,8 +38,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _listening(address: str, port: int) -> socket.socket:
-    family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=address == "::")
+    try:
+        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    except UnicodeError as error:  # two dots in a row, say
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
+    both = address == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
 
 
 def _sentence(address: str, port: int, error: OSError) -> str:
