@@ -156,12 +156,14 @@ def test_make_serve_in_a_folder_of_any_name(settings, tmp_path, name):  # noqa: 
     clone = tmp_path / name
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     own_environment(clone)
-    ignored = ("LC_ALL", "LC_CTYPE", "MODEL_STORE", "RUN_DIR", "MAKELEVEL", "MAKEFLAGS")
+    ignored = ("LC_CTYPE", "MODEL_STORE", "RUN_DIR", "MAKELEVEL", "MAKEFLAGS")
     environment = {name: value for name, value in (os.environ | settings).items() if name not in ignored}
     output = tmp_path / "output"
     with output.open("wb") as file:
         command = ["make", "serve"]
-        service = psutil.Popen(command, cwd=clone, env=environment | {"LANG": "C"}, stdout=file, stderr=file)
+        service = psutil.Popen(
+            command, cwd=clone, env=environment | {"LANG": "C", "LC_ALL": "C"}, stdout=file, stderr=file
+        )
     try:
         wait_until(lambda: b"ready" in output.read_bytes() or service.poll() is not None, 120, "a ready service")
         assert "ready in" in output.read_text(errors="replace")
