@@ -35,12 +35,12 @@ class Section(StrEnum):
     TESTS = "tests"
 
 
-# What `pip download` fetches and what the environment then takes, in GB, with the CPU build of torch.
+# Sizes in GB with torch's CPU build: the wheels of all packages, and the environment with them (Python 3.11, x86-64).
 SIZES = {
-    Section.SERVING: (0.5, 1.4),
-    Section.CLIENT: (0.5, 1.4),
-    Section.TRAINING: (0.6, 1.8),
-    Section.TESTS: (0.7, 2.4),
+    Section.SERVING: (0.4, 1.4),
+    Section.CLIENT: (0.4, 1.4),
+    Section.TRAINING: (0.5, 1.9),
+    Section.TESTS: (0.6, 2.4),
 }
 
 
@@ -107,10 +107,10 @@ def announcement(section: Section, index: str | None) -> str:
     """One line: what is fetched, from where, how much."""
     fetched, taken = SIZES[section]
     what = f"installing the packages for {section} into {sys.prefix}, once"
-    size = f"about {fetched} GB to download, {taken} GB on disk"
+    size = f"about {fetched} GB to download and {taken} GB on disk, less what is there"
     if index:
-        return f"{what}: {size}, with torch's CPU build from {index}"
-    return f"{what}: {size}, several GB more where pip's index offers a CUDA build of torch"
+        return f"{what}: {size}; with torch's CPU build from {index}"
+    return f"{what}: {size}; several GB more where pip finds only a CUDA build of torch"
 
 
 if __name__ == "__main__":
