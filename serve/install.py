@@ -56,9 +56,13 @@ def main() -> None:
     raise SystemExit(subprocess.call([*command, *pins(options.section)]))  # noqa: S603
 
 
+def up_to(last: Section) -> list[Section]:
+    """The sections up to and with `last`."""
+    return list(Section)[: list(Section).index(last) + 1]
+
+
 def pins(last: Section, requirements: Path = REQUIREMENTS) -> list[str]:
     """The pins (`name==version`) of the sections up to and with `last`."""
-    wanted = list(Section)[: list(Section).index(last) + 1]
     found: dict[str, list[str]] = {section: [] for section in Section}
     section: str = Section.SERVING
     for line in requirements.read_text().splitlines():
@@ -66,7 +70,7 @@ def pins(last: Section, requirements: Path = REQUIREMENTS) -> list[str]:
             section = heading[1] if heading[1] in found else section
         elif pin := line.partition("#")[0].strip():
             found[section].append(pin)
-    return [pin for name in wanted for pin in found[name]]
+    return [pin for name in up_to(last) for pin in found[name]]
 
 
 def cpu_index(url: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -106,7 +110,7 @@ def index_options(index: str | None) -> list[str]:
 def announcement(section: Section, index: str | None) -> str:
     """One line: what is fetched, from where, how much."""
     fetched, taken = SIZES[section]
-    what = f"installing the packages for {section} into {sys.prefix}, once"
+    what = f"installing the packages for {', '.join(up_to(section))} into {sys.prefix}, once"
     size = f"about {fetched} GB to download and {taken} GB on disk, less what is there"
     if index:
         return f"{what}: {size}; with torch's CPU build from {index}"

@@ -72,8 +72,12 @@ def test_serving_alone_then_what_tests_need(clone):
     """`make serve` needs the first file and `make test` the second."""
     variables = pip_variables(clone) | {"PIP_NO_INDEX": "1"}
     for stamp, section, packages in (
-        (".client", "client", {"torch==1.0", "mnist-client-part==1.0"}),
-        (".tests", "tests", {pin for pin in pins(Section.TESTS, clone / "requirements.txt")}),
+        (".client", "serving, client", {"torch==1.0", "mnist-client-part==1.0"}),
+        (
+            ".tests",
+            "serving, client, training, tests",
+            {pin for pin in pins(Section.TESTS, clone / "requirements.txt")},
+        ),
     ):
         made = subprocess.run(["make", f".venv/{stamp}"], cwd=clone, env=variables, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
