@@ -232,12 +232,12 @@ def test_a_container_without_exec_says_so_at_the_start(settings):  # noqa: F811
 
 @pytest.mark.parametrize("name", ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"])
 def test_java_options_of_the_environment_do_not_reach_the_packaged_java(model_store, tmp_path, name):
-    with running(tmp_path, MODEL_STORE=str(model_store), **{name: "-Xmx2m"}) as stack:
+    with running(tmp_path, MODEL_STORE=str(model_store), **{name: "-XX:+UseG1GC"}) as stack:
         assert reads_a_seven(stack)
 
 
 def test_a_java_of_the_users_own_gets_them_and_its_complaint_is_shown(settings):  # noqa: F811
-    own = {"JAVA_HOME": str(PACKAGED_JAVA), "_JAVA_OPTIONS": "-Xmx2m"}
+    own = {"JAVA_HOME": str(PACKAGED_JAVA), "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC"}
     line = failed_start(settings | own)
     assert "TorchServe ended with exit code 1" in line
-    assert "Initial heap size set to a larger value than the maximum heap size" in line
+    assert "Multiple garbage collectors selected" in line
