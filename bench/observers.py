@@ -7,8 +7,9 @@ from http1 import Exchange
 from proxy.access_log import as_json, as_text
 from proxy.keys import Keys
 from proxy.lane import Upload
-from proxy.metrics import Metrics
 from proxy.request import Request, Response
+
+from proxy.metrics import Metrics
 
 N, ROUNDS = 100_000, 5
 

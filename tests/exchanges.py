@@ -3,9 +3,10 @@
 import asyncio
 
 from http1 import Exchange
-from proxy.app import App
 from proxy.cors import Cors
 from proxy.request import Request
+
+from proxy.app import App
 from tests.faults.wire import parse_head
 
 

@@ -6,10 +6,10 @@ import re
 import time
 
 import pytest
-
 from proxy.access_log import AccessLog, as_json, as_text
 from proxy.lane import Upload
 from proxy.request import Request, Response
+
 from tests.exchanges import exchange_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -5,9 +5,9 @@ import json
 import weakref
 
 import pytest
+from proxy.request import Response
 
 from proxy import errors
-from proxy.request import Response
 from tests.exchanges import Wire, app_of, ask, exchange_of
 
 

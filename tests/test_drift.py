@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
+import trip
 
 import drift as module
-import trip
 from batch import Batch, Row
 from decode import ImageTooLarge, UndecodableImage
 from drift import Drift

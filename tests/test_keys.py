@@ -3,10 +3,10 @@
 import hmac
 
 import pytest
-
-from proxy.errors import Unauthorized
 from proxy.keys import Keys
 from proxy.request import Request
+
+from proxy.errors import Unauthorized
 from proxy.settings import BadSetting, from_environment
 from tests.exchanges import exchange_of
 

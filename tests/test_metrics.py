@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
-from proxy import VERSION
 from proxy.lane import Lane, Upload
-from proxy.metrics import Metrics
 from proxy.request import Request, Response
 from proxy.trip import Reply
-from tests.exchanges import exchange_of
 from tests.test_lane import settled
+
+from proxy import VERSION
+from proxy.metrics import Metrics
+from tests.exchanges import exchange_of
 
 
 def request(path="/api/mnist", size=100, code=""):

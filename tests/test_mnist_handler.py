@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import trip
 from PIL import Image
 from ts.context import Context, RequestProcessor
 
 import forward
-import trip
 from batch import TRIP_HEADER
 from digit import CLASS_NAMES, MEAN, STD
 from lenet import LeNet

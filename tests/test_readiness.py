@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from proxy.readiness import Readiness
+from proxy.trip import Reply
 
 from proxy import readiness as module
 from proxy.errors import ModelServerError, NotReady
-from proxy.readiness import Readiness
 from proxy.settings import Settings
-from proxy.trip import Reply
 
 
 class TorchServe:

@@ -5,11 +5,11 @@ import json
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
-from aiohttp import web
-
 import trip as handler_side
-from proxy.errors import ModelServerError, NotReady
+from aiohttp import web
 from proxy.lane import Upload
+
+from proxy.errors import ModelServerError, NotReady
 from proxy.settings import Settings
 from proxy.torchserve import TorchServe
 
