@@ -18,9 +18,10 @@ from proxy.app import App, Routes
 from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
 from proxy.errors import Cause
 from proxy.health import Health
+from proxy.listening import listen
 from proxy.log import AccessLog
 from proxy.metrics import Metrics
-from proxy.server import drain, granian, listen
+from proxy.server import drain, granian
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 

@@ -1,4 +1,4 @@
-"""HTTP by Granian: sockets that listen, one server for each, and a shutdown that resets no client.
+"""HTTP by Granian: one server for each listening socket, and a shutdown that resets no client.
 
 Granian's embedded server shares this process's event loop. Its regular runner (a parent and worker processes) stops as
 soon as it is told to, which resets clients; here the service drains first.
@@ -20,48 +20,13 @@ from granian.server.embed import Server
 
 from proxy.app import App
 from proxy.health import Health, State
-from proxy.settings import BadSetting, Settings
+from proxy.listening import BACKLOG
+from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
-BACKLOG = 2048  # connections that wait to be accepted
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
 SO_ATTACH_FILTER = 26  # Linux
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on the host's addresses: both of `localhost`, IPv4 as well on `::`. Raises BadSetting."""
-    names = ("127.0.0.1", "::1") if host == "localhost" else (host,)
-    try:
-        found = [socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0] for name in names]
-    except OSError as error:
-        raise BadSetting(f"HOST={host!r}: no address of this machine: {error.strerror}") from error
-    sockets = []
-    for family, kind, _, _, address in found:
-        if host == "localhost" and family == socket.AF_INET6 and not has_ipv6_loopback():
-            continue
-        one = socket.socket(family, kind)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
-        try:
-            one.bind(address)
-            one.listen(BACKLOG)
-        except OSError as error:
-            shown = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-            raise BadSetting(f"PORT: cannot listen on {shown}:{port}: {error.strerror}") from error
-        sockets.append(one)
-    return sockets
-
-
-def has_ipv6_loopback() -> bool:
-    """Whether this machine has the address ::1; containers often do not."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def granian(app: App, settings: Settings, listener: socket.socket) -> Server:

@@ -11,10 +11,12 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from serve.cpus import usable_cpus
+
 MIB = 1024 * 1024
 LOG_FORMATS = ("auto", "json", "text", "off")
 NUMBERS = {int: "a whole number", float: "a number"}
-WORKERS = min(8, max(2, os.cpu_count() or 1))
+WORKERS = min(8, max(2, usable_cpus()))
 
 RENAMED = {  # a variable of an earlier version -> what to set instead
     "COALESCE": "BATCH_SIZE: 1 sends each image by itself",
@@ -78,9 +80,7 @@ def origin(text: str) -> str:
 class Settings:
     """What can be set. Each field is the environment variable of its name in capitals."""
 
-    host: str = setting(
-        "localhost", "address to listen on; `::` for every interface, `localhost` for 127.0.0.1 and ::1"
-    )
+    host: str = setting("localhost", "address to listen on; 0.0.0.0 or :: for every interface")
     port: int = setting(3001, "port to listen on", most=65535)
     cors_origins: tuple[str, ...] = setting(
         ("*",),
@@ -120,7 +120,7 @@ class Settings:
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
     ts_management_port: int = setting(8081, "TorchServe's management port", most=65535)
     ts_metrics_port: int = setting(8082, "TorchServe's metrics port", most=65535)
-    ts_workers: int = setting(WORKERS, "its workers for large requests; by default one a core, at least 2, at most 8")
+    ts_workers: int = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
 
@@ -137,7 +137,8 @@ class Settings:
     @property
     def own_host(self) -> str:
         """Where this machine itself reaches the proxy."""
-        return {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1", "localhost": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        anywhere = ("0.0.0.0", "::", "localhost")  # noqa: S104  :: takes IPv4 as well, and ::1 may be missing
+        return "127.0.0.1" if self.host in anywhere else self.host
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import aiohttp
 
 from proxy.app import App, Request
-from proxy.server import granian, listen
+from proxy.listening import listen
+from proxy.server import granian
 from proxy.settings import Settings
 
 

@@ -245,7 +245,7 @@ def test_no_damage_is_too_odd(form, data):
     assert 0 <= pixels(bytes(image)) <= UNKNOWN
 
 
-@pytest.mark.parametrize("filling", [b"\0", b"\xff", b"\xff\xe0\0\0"])
+@pytest.mark.parametrize("filling", [b"\0", b"\xff", b"\xff\xe0\0\0", b"\xff\xe0\0\x02"])
 def test_the_search_for_a_jpegs_frame_ends_early(filling):
     """Eight megabytes of empty segments would hold up all other requests for seconds."""
     frame = picture("JPEG", 30, 20)[2:]
@@ -256,3 +256,12 @@ def test_the_search_for_a_jpegs_frame_ends_early(filling):
 def test_padding_and_segments_before_the_frame_are_skipped(filling):
     frame = picture("JPEG", 30, 20)[2:]
     assert pixels(b"\xff\xd8" + filling * 300 + frame) == 600
+
+
+@pytest.mark.parametrize("hidden", [b"\0", b"\xff\xd8", b"\xff\x01", b"\xff\xd0"])
+def test_no_other_frame_can_be_hidden_before_a_jpegs_own(hidden):
+    """Decoders skip what is no segment and find the frame behind it."""
+    small, frame = b"\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0", picture("JPEG", 300, 200)[2:]
+    assert pixels(b"\xff\xd8" + small + frame) == 1
+    assert pixels(b"\xff\xd8" + hidden + small + frame) == UNKNOWN
+    assert pixels(b"\xff\xd8\0" + small[1:] + frame) == UNKNOWN
