@@ -1,6 +1,6 @@
 """Settings: environment variables, parsed once at start, frozen; a bad value ends the start with the variable's name.
 
-The table that `python -m proxy --help` prints and the README shows is made from the fields below.
+The table that `python -m proxy --help` prints and docs/settings.md shows is made from the fields below.
 """
 
 import os
