@@ -22,11 +22,12 @@ PAUSE = 0.05
 def narrow(tmp_path_factory, model_store):
     """A service with a short queue and little patience, so that a few clients are too many and soon too slow."""
     settings = {
-        "QUEUE_PICTURES": "32",
-        "SMALL_TRIPS": "1",
-        "TRIP_PICTURES": "8",
-        "BODY_SECONDS": "5",
-        "MAX_HELD_BYTES": str(2**24),
+        "QUEUE_SIZE": "32",
+        "SMALL_IN_FLIGHT": "1",
+        "BATCH_SIZE": "8",
+        "BODY_IDLE_SECONDS": "5",
+        "MAX_BUFFERED_BYTES": str(2**24),
+        "KEEP_ALIVE_SECONDS": "5",
     }
     with running(tmp_path_factory.mktemp("narrow"), MODEL_STORE=str(model_store), **settings) as stack:
         yield stack
