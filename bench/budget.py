@@ -1,7 +1,7 @@
 """`python -m bench.budget`: where the time of a request goes, hop by hop, alone and at 64 and 256 connections.
 
-Time comes from the proxy's access log (receive, queue, upstream, total) and from wrk; CPU time from the kernel's accounts
-of each program, divided by the answers. `--cores 0` keeps the whole service on one core.
+Time comes from the proxy's access log (receive, queue, upstream, total) and from wrk, CPU time from the kernel's
+accounts of each program, divided by the answers. `--cores 0` keeps the whole service on one core.
 """
 
 import argparse

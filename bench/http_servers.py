@@ -22,7 +22,6 @@ def http1(port: int) -> None:
     import asyncio
 
     import uvloop
-
     from http1 import Exchange, Server
 
     async def application(exchange: Exchange) -> None:
