@@ -133,6 +133,9 @@ class App:
         hosts = request.headers.get_all("host") if request.http_version == "1.1" else [""]
         if len(hosts) != 1:  # RFC 9112, 3.2
             raise BadRequest()
+        codings = request.headers.get_all("transfer-encoding")
+        if codings and [coding.lower() for coding in codings] != ["chunked"]:  # RFC 9112, 6.1; Granian takes more
+            raise BadRequest("The only Transfer-Encoding is chunked, once.")
         methods = self._routes.get(request.path, {})
         if request.method == "OPTIONS" and methods:
             return _preflight(request, methods)
