@@ -39,6 +39,7 @@ SERVED = {
     "an empty Host (3.2)": post(b"Host:", LENGTH),
     "HTTP/1.0 without Host (3.2)": post(LENGTH, version=b"1.0"),
     "chunks beside a length (6.3)": post(b"Host: a", CHUNKED, b"Content-Length: 3", body=CHUNKS),
+    "coding names in any case (7)": post(b"Host: a", b"Transfer-Encoding: CHUNKED", body=CHUNKS),
     "chunk extensions (7.1.1)": post(b"Host: a", CHUNKED, body=CHUNKS.replace(b"\r\n", b";a=b\r\n", 1)),
     "trailers (7.1.2)": post(b"Host: a", CHUNKED, body=CHUNKS[:-2] + b"X-Checksum: 1\r\n\r\n"),
 }
