@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from bench import pictures
 from reader import Reading, read
 from train import tables
 
@@ -58,12 +59,15 @@ def images() -> dict[str, bytes]:
     light = np.linspace(0.95, 0.6, 4000)[None, :]
     photo = np.clip((sheet * light)[..., None] + rng.normal(0, 5, (3000, 4000, 3)), 0, 255).astype(np.uint8)
     clear = np.dstack([np.zeros_like(small)] * 3 + [small])
+    canvas, phone = (pictures.encoded(small, form, np.random.default_rng(0)) for form in ("canvas", "photo"))
     return {
         "28×28 grey PNG": _file(small, "PNG"),  # noqa: RUF001
         "28×28 RGB PNG": _file(np.dstack([small] * 3), "PNG"),  # noqa: RUF001
         "28×28 grey JPEG": _file(small, "JPEG"),  # noqa: RUF001
         "28×28 grey PNG, black on white": _file(255 - small, "PNG"),  # noqa: RUF001
         "28×28 RGBA PNG": _file(clear, "PNG"),  # noqa: RUF001
+        "280×280 RGBA PNG, a canvas": canvas,  # noqa: RUF001
+        "640×480 JPEG, a photo": phone,  # noqa: RUF001
         "1000×1000 grey PNG": _file(page, "PNG"),  # noqa: RUF001
         "1000×1000 RGB PNG": _file(np.dstack([page] * 3), "PNG"),  # noqa: RUF001
         "1000×1000 RGBA PNG": _file(np.dstack([page] * 3 + [np.full_like(page, 255)]), "PNG"),  # noqa: RUF001

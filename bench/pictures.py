@@ -10,7 +10,12 @@ import cv2
 import numpy as np
 
 COUNT = 1000
-FORMATS = ("png", "rgb", "jpeg", "200")  # grey PNG, RGB PNG, grey JPEG: 28x28; grey PNG 200x200, dark on white
+# Grey PNG, RGB PNG, grey JPEG: 28x28; grey PNG 200x200, dark on white; RGBA PNG 280x280, as a browser makes it of a
+# canvas; colour JPEG 640x480, a photo in uneven light.
+FORMATS = ("png", "rgb", "jpeg", "200", "canvas", "photo")
+CANVAS = 280  # pixels
+PHOTO = (480, 640)  # pixels
+DIGIT = (100, 300)  # pixels; side of the 28x28 picture in a photo
 CAMERA = (3000, 4000)  # pixels; 12 megapixels
 
 
@@ -20,11 +25,11 @@ def write(folder: Path) -> dict[str, Path]:
 
     mnist.download()
     digits = mnist.load()[2].pictures[:COUNT].numpy()
-    files = {}
+    rng, files = np.random.default_rng(0), {}
     for form in FORMATS:
         files[form] = folder / f"digits-{form}.bin"
-        encoded = (_encoded(digit, form) for digit in digits)
-        files[form].write_bytes(b"".join(struct.pack("!I", len(data)) + data for data in encoded))
+        images = (encoded(digit, form, rng) for digit in digits)
+        files[form].write_bytes(b"".join(struct.pack("!I", len(data)) + data for data in images))
     return files
 
 
@@ -47,11 +52,42 @@ def camera() -> bytes:
     return cv2.imencode(".jpg", cv2.merge((grey, grey, grey)), (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
 
 
-def _encoded(digit: np.ndarray, form: str) -> bytes:
-    if form == "png":
-        return cv2.imencode(".png", digit)[1].tobytes()
+def encoded(digit: np.ndarray, form: str, rng: np.random.Generator) -> bytes:
+    """A picture of MNIST's, uint8 [28, 28], as a file of one of FORMATS."""
     if form == "rgb":
-        return cv2.imencode(".png", cv2.merge((digit, digit, digit)))[1].tobytes()
+        return _png(cv2.merge((digit, digit, digit)))
     if form == "jpeg":
         return cv2.imencode(".jpg", digit)[1].tobytes()
-    return cv2.imencode(".png", 255 - cv2.resize(digit, (200, 200), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+    if form == "200":
+        return _png(255 - cv2.resize(digit, (200, 200), interpolation=cv2.INTER_CUBIC))
+    if form == "canvas":
+        return _png(_canvas(digit), (cv2.IMWRITE_PNG_COMPRESSION, 6))  # as browsers do
+    if form == "photo":
+        return cv2.imencode(".jpg", _photo(digit, rng), (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
+    return _png(digit)
+
+
+def _png(pixels: np.ndarray, options: tuple[int, ...] = ()) -> bytes:
+    return cv2.imencode(".png", pixels, options)[1].tobytes()
+
+
+def _canvas(digit: np.ndarray) -> np.ndarray:
+    """Black strokes with edges of a pixel or two on opaque white, RGBA."""
+    large = cv2.resize(digit, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    grey = np.clip(255 - (large - 112) * 8, 0, 255).astype(np.uint8)
+    return cv2.merge((grey, grey, grey, np.full_like(grey, 255)))
+
+
+def _photo(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ink of a dark colour on pale paper, anywhere, under light that falls off to one side, BGR."""
+    side = int(rng.integers(*DIGIT))
+    top, left = (int(rng.integers(0, room - side)) for room in PHOTO)
+    ink = np.zeros((*PHOTO, 1), np.float32)
+    ink[top : top + side, left : left + side, 0] = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC) / 255
+    paper, pen = (
+        rng.uniform(*levels) + rng.uniform(-15, 15, 3).astype(np.float32) for levels in ((190, 240), (20, 80))
+    )
+    along = np.linspace(1, 1 - rng.uniform(0.2, 0.5), PHOTO[1], dtype=np.float32)
+    light = np.broadcast_to(along[:, None] if rng.random() < 0.5 else along[::-1, None], (*PHOTO, 1))
+    photo = cv2.GaussianBlur((paper * (1 - ink) + pen * ink) * light, (0, 0), 1)
+    return np.clip(photo + 1.5 * rng.standard_normal((*PHOTO, 1), np.float32), 0, 255).astype(np.uint8)

@@ -21,12 +21,13 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from header import jpeg_header, png_chunks, webp_size
+from header import CutOff, jpeg_header, png_chunks, webp_size
 from reduction import reduced_in_parts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 40_000_000  # default limit, of the header's width times height
 MAX_SIDE = 1000  # larger pictures are box-filtered by a whole factor: a digit needs no more than its 20 pixels
+JPEG_SIDE = 256  # ... and a JPEG is decoded at the smallest scale whose longer side is no shorter than this
 MAX_SCANS = 32  # of a JPEG; encoders write about ten, and each costs a pass over the whole picture
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -95,6 +96,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
         return _other(data, max_pixels)
     except PictureError:
         raise
+    except CutOff as error:
+        raise _undecodable("the file is cut off") from error.with_traceback(None)
     except Image.DecompressionBombError as error:  # without its traceback, whose frames would hold the pixels
         raise _too_large(max_pixels) from error.with_traceback(None)
     except Exception as error:  # mutated files make the libraries raise nearly anything, MemoryError included
@@ -108,38 +111,37 @@ def _png(data: bytes, max_pixels: int) -> Decoded:
     _check_size(width, height, max_pixels)
     chunks = png_chunks(data)  # OpenCV would take memory for a chunk of whatever length it claims
     if chunks[-1:] != [b"IEND"]:
-        raise _undecodable("truncated")
+        raise CutOff
     if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in chunks or b"acTL" in chunks:
         return Decoded(_with_pillow(data, max_pixels), lossy=False)
-    return Decoded(_with_opencv(data, _PNG_FLAGS[kind]), lossy=False)
+    flag = _PNG_FLAGS[kind]
+    return Decoded(_with_alpha(data) if flag is None else _with_opencv(data, flag), lossy=False)
 
 
 _IHDR = Struct("!4sIIBB")
 # By PNG's type of colour: grey, RGB, RGBA.
-_PNG_FLAGS = {0: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_COLOR_RGB, 6: cv2.IMREAD_UNCHANGED}
+_PNG_FLAGS = {0: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_COLOR_RGB, 6: None}
 
 
 def _jpeg(data: bytes, max_pixels: int) -> Decoded:
-    width, height, components = jpeg_header(data)
+    width, height, components, scans, end = jpeg_header(data)
     _check_size(width, height, max_pixels)
-    if data.count(b"\xff\xda") > MAX_SCANS:
+    if scans > MAX_SCANS:
         raise _undecodable("a JPEG of too many scans")
+    data = data[:end]
     if components not in (1, 3):  # CMYK: OpenCV does not know Adobe's inverted inks
         return Decoded(_with_pillow(data, max_pixels), lossy=True)
-    scale = next((s for s in (8, 4, 2) if max(width, height) >= s * MAX_SIDE), 1)
-    return Decoded(_with_opencv(data, _JPEG_FLAGS[components, scale]), lossy=True)
+    scale = next((s for s in (8, 4, 2) if max(width, height) >= s * JPEG_SIDE), 1)
+    colours = cv2.IMREAD_COLOR_RGB if components == 3 else 0
+    return Decoded(_with_opencv(data, _JPEG_SCALES[scale] | colours), lossy=True)
 
 
-# The decoder's own reduction by 2, 4, 8 happens inside the inverse cosine transform and saves most of the work.
-_JPEG_FLAGS = {
-    (1, 1): cv2.IMREAD_GRAYSCALE,
-    (1, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    (1, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    (1, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
-    (3, 1): cv2.IMREAD_COLOR,
-    (3, 2): cv2.IMREAD_REDUCED_COLOR_2,
-    (3, 4): cv2.IMREAD_REDUCED_COLOR_4,
-    (3, 8): cv2.IMREAD_REDUCED_COLOR_8,
+# The decoder's own reduction happens inside the inverse cosine transform. Digits of 27 pixels lose nothing by it.
+_JPEG_SCALES = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
 
@@ -148,31 +150,37 @@ def _other(data: bytes, max_pixels: int) -> Decoded:
         raise UndecodableImage("HEIC and AVIF pictures are not read: save it as JPEG or PNG and send that.")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _check_size(*webp_size(data), max_pixels)
-        return Decoded(_with_opencv(data, cv2.IMREAD_UNCHANGED), lossy=True)
+        return Decoded(_with_alpha(data), lossy=True)
     return Decoded(_with_pillow(data, max_pixels), lossy=False)
 
 
 def _with_opencv(data: bytes, flag: int) -> np.ndarray:
-    file = np.frombuffer(data, np.uint8)
-    found, orientation = _unchanged(file) if flag == cv2.IMREAD_UNCHANGED else (cv2.imdecode(file, flag), 1)
-    if found is None:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if pixels is None:
         raise _undecodable()
-    height, width = found.shape[:2]
-    if max(height, width) < 2 * MAX_SIDE and orientation == 1:  # nothing to do, as for all small pictures
-        return found
-    pixels = reduced_in_parts(lambda left, top, right, bottom: found[top:bottom, left:right], width, height, MAX_SIDE)
-    return _upright(pixels, orientation)
+    return _reduced(pixels)
 
 
-def _unchanged(file: np.ndarray) -> tuple[np.ndarray | None, int]:
-    """Pixels with their alpha, and EXIF's orientation, which other flags than IMREAD_UNCHANGED apply themselves."""
-    pixels, kinds, metadata = cv2.imdecodeWithMetadata(file, flags=cv2.IMREAD_UNCHANGED)
+def _with_alpha(data: bytes) -> np.ndarray:
+    """RGBA, or RGB where there is no alpha. The flag that keeps alpha gives BGR and leaves EXIF's orientation to us."""
+    pixels, kinds, metadata = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise _undecodable()
+    pixels = _reduced(pixels)  # first: the conversion makes a copy
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     tags = Image.Exif()
     for kind, found in zip(kinds, metadata, strict=True):
         if kind == cv2.IMAGE_METADATA_EXIF:
             with suppress(Exception):  # mutated tags are no reason to refuse the picture
                 tags.load(found.tobytes())
-    return pixels, tags.get(ExifTags.Base.Orientation, 1)
+    return _upright(pixels, tags.get(ExifTags.Base.Orientation, 1))
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    if max(height, width) < 2 * MAX_SIDE:  # as all small pictures
+        return pixels
+    return reduced_in_parts(lambda left, top, right, bottom: pixels[top:bottom, left:right], width, height, MAX_SIDE)
 
 
 def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
@@ -180,7 +188,7 @@ def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
         _check_size(*image.size, max_pixels)
         if isinstance(image, TiffImageFile):  # a tile may be larger than the picture, and is taken whole
             _check_size(image.tag_v2.get(322, 1), image.tag_v2.get(323, 1), max_pixels)
-        image.draft(None, (MAX_SIDE, MAX_SIDE))
+        image.draft(None, (JPEG_SIDE, JPEG_SIDE))
         image.load()
         width, height = image.size
         _check_size(width, height, max_pixels)

@@ -1,8 +1,14 @@
 """What headers of files say, read without decoding anything. Nonsense raises ValueError, IndexError or struct.error."""
 
+import re
 from struct import Struct, unpack_from
+from typing import NamedTuple
 
 _CHUNK = Struct("!I4s")
+
+
+class CutOff(ValueError):
+    """The file ends before its picture does."""
 
 
 def png_chunks(data: bytes) -> list[bytes]:
@@ -16,19 +22,42 @@ def png_chunks(data: bytes) -> list[bytes]:
     return kinds[1:]
 
 
-def jpeg_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height in pixels and components, as the frame header (SOF) says."""
+class Jpeg(NamedTuple):
+    """What a JPEG's markers say.
+
+    width, height: in pixels; components: 1 for grey, 3 for colour, 4 for CMYK; scans: passes over the picture.
+    end: number of bytes up to its end marker (EOI) and with it. What follows, as a phone's film does, is none of it.
+    """
+
+    width: int
+    height: int
+    components: int
+    scans: int
+    end: int
+
+
+def jpeg_header(data: bytes) -> Jpeg:
+    """Walk the markers, which ITU-T T.81 lays out in annex B. Raises CutOff where the end marker is missing."""
+    width = height = components = scans = 0
     at = 2
-    while True:
-        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
-            at += 1
-        marker, length = unpack_from("!HH", data, at)
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            height, width, components = unpack_from("!HHB", data, at + 5)
-            return width, height, components
-        if marker < 0xFFC0 or marker == 0xFFDA:
-            raise ValueError("no frame header before the first scan")
-        at += 2 + length
+    for _ in range(MAX_SEGMENTS):
+        if (found := _MARKER.search(data, at)) is None:
+            raise CutOff
+        marker, at = data[found.start() + 1], found.end()
+        if marker == _EOI:
+            return Jpeg(width, height, components, scans, at)
+        if marker in _FRAMES and not components and at + 8 <= len(data):  # decoders go by the first
+            height, width, components = _FRAME.unpack_from(data, at + 3)
+        scans += marker == _SOS
+        at += int.from_bytes(data[at : at + 2], "big")
+    raise ValueError("more segments than any encoder writes")
+
+
+MAX_SEGMENTS = 5000  # of a JPEG; encoders write dozens, and each costs time
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # but for those without a length; 0xFF00 is a pixel's byte
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15
+_SOS, _EOI = 0xDA, 0xD9
+_FRAME = Struct("!HHB")
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

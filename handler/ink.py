@@ -11,9 +11,9 @@ import numpy as np
 
 from paper import depth_of, find_paper, quantile, ring
 from reduction import reduced
+from transparency import opaque
 
 LOCATE_SIDE = 256  # pixels; paper and ink are told apart in a picture reduced to this
-COLOURFUL = 48  # levels of a channel; ink that varies by more is of several colours
 BLANK = 10.0  # grey levels; less contrast than this is no ink
 
 
@@ -50,9 +50,8 @@ class Ink(NamedTuple):
 
 
 def find_ink(pixels: np.ndarray) -> Ink:
-    """Ink in uint8 pixels [h, w], [h, w, 3] (either order of colours) or [h, w, 4] (alpha last)."""
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        pixels = _opaque(pixels)
+    """Ink in uint8 pixels, grey [h, w], RGB [h, w, 3] or RGBA [h, w, 4]."""
+    pixels = opaque(pixels)
     factor = -(-max(pixels.shape[:2]) // LOCATE_SIDE)
     small = reduced(pixels, factor)
     axis = None if small.ndim == 2 else _axis(small)
@@ -60,25 +59,6 @@ def find_ink(pixels: np.ndarray) -> Ink:
     paper, sign = find_paper(plane)
     depth = depth_of(plane - paper, sign)
     return Ink(pixels, small, factor, axis, paper, depth, sign, *_levels(depth))
-
-
-def _opaque(pixels: np.ndarray) -> np.ndarray:
-    """A drawing on a transparent ground: its alpha, if it is of one colour; else laid on its own median colour."""
-    alpha = cv2.extractChannel(pixels, 3)
-    clearest = alpha.min()
-    if clearest == 255:
-        return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
-    step = max(max(alpha.shape) // LOCATE_SIDE, 1)  # a sample tells as well as the whole
-    shown = pixels[::step, ::step, :3][alpha[::step, ::step] > 127].astype(np.int16)
-    if not len(shown):
-        return alpha
-    median = np.median(shown, axis=0)
-    varied = (np.abs(shown - median).max(axis=1) > COLOURFUL).mean() > 0.02
-    if not varied and clearest < 128:  # one colour: the shape is in the alpha
-        return alpha
-    inked = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), cv2.COLOR_RGBA2RGB)
-    ground = np.outer(np.arange(255, -1, -1) / 255, median)[:, None].astype(np.uint8)  # what each alpha lets through
-    return cv2.add(inked, cv2.LUT(cv2.merge([alpha] * 3), ground))
 
 
 def _axis(pixels: np.ndarray) -> np.ndarray:

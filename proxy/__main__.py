@@ -18,9 +18,10 @@ from proxy.app import App, Routes
 from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
 from proxy.errors import Cause
 from proxy.health import Health
+from proxy.listening import listen
 from proxy.log import AccessLog
 from proxy.metrics import Metrics
-from proxy.server import drain, granian, listen, reap_forever
+from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 
@@ -104,7 +105,7 @@ def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass,
             small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.LARGE: Batcher(
-            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_in_flight, s.queue_size, BATCH_TIMEOUT)
+            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.ISOLATED: Batcher(
             large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.queue_size, s.deadline_seconds)

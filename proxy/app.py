@@ -17,13 +17,23 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from proxy.batcher import Item
-from proxy.errors import BadRequest, Cause, ClientTooSlow, InternalError, MethodNotAllowed, NotFound, ServiceError
+from proxy.errors import (
+    BadHost,
+    BadTransferEncoding,
+    Cause,
+    ClientTooSlow,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+)
 
 log = logging.getLogger(__name__)
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
+DISCARDED_BYTES = 4096  # hyper discards at least so many by itself
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -84,6 +94,7 @@ class Response(NamedTuple):
     status: int
     body: bytes
     headers: Headers = (JSON,)
+    closes_connection: bool = False
 
 
 CLIENT_LEFT = Response(499, b"", ())  # nginx's status for a client that closed the connection; only logged and counted
@@ -125,17 +136,13 @@ class App:
         self.in_flight.discard(request)
         if request.watcher:
             request.watcher.cancel()
+            request.watcher = None  # its frame holds the request: until the next garbage collection
         self._respond(request, response)
-        if request.state is State.RECEIVING and response.status >= 400:
+        if request.state is State.RECEIVING and _sends_much(request):
             await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
-        hosts = request.headers.get_all("host") if request.http_version == "1.1" else [""]
-        if len(hosts) != 1:  # RFC 9112, 3.2
-            raise BadRequest()
-        codings = request.headers.get_all("transfer-encoding")
-        if codings and [coding.lower() for coding in codings] != ["chunked"]:  # RFC 9112, 6.1; Granian takes more
-            raise BadRequest("The only Transfer-Encoding is chunked, once.")
+        _check_framing(request)
         methods = self._routes.get(request.path, {})
         if request.method == "OPTIONS" and methods:
             return _preflight(request, methods)
@@ -147,7 +154,7 @@ class App:
     def _respond(self, request: Request, response: Response) -> None:
         request.responded = monotonic()
         headers = [*response.headers, ("x-request-id", request.id), *self._cors(request)]
-        if self.closing and request.http_version != "2":
+        if (self.closing or response.closes_connection) and request.http_version != "2":
             headers.append(("connection", "close"))
         if response is not CLIENT_LEFT:
             request.protocol.response_bytes(response.status, headers, response.body)
@@ -172,6 +179,15 @@ class App:
                 request.watcher = asyncio.create_task(_watch(request))
 
 
+def _check_framing(request: Request) -> None:
+    """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
+    if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
+        raise BadHost()
+    codings = request.headers.get_all("transfer-encoding")
+    if codings and (len(codings) > 1 or codings[0].lower() != "chunked"):
+        raise BadTransferEncoding()
+
+
 _EXPOSED = ("access-control-expose-headers", _EXPOSED_HEADERS)
 _OPEN_TO_ALL = (("access-control-allow-origin", "*"), _EXPOSED)
 
@@ -189,6 +205,12 @@ def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
     headers = (("allow", allowed), ("access-control-allow-methods", allowed), *granted)
     vary = ("vary", "Access-Control-Request-Headers")
     return Response(204, b"", (*headers, vary, ("access-control-max-age", "86400")))
+
+
+def _sends_much(request: Request) -> bool:
+    """Whether the body may be more than hyper discards by itself."""
+    length = int(request.headers.get("content-length", 0))
+    return length > DISCARDED_BYTES or "transfer-encoding" in request.headers
 
 
 async def _discard_body(request: Request) -> None:
@@ -212,4 +234,4 @@ def _failure(request: Request, error: Exception) -> Response:
         error = InternalError()
     error.with_traceback(None)  # its frames hold the body until the next garbage collection
     request.code, request.cause = error.code, error.cause
-    return Response(error.status, error.body(request.id), (JSON, *error.headers))
+    return Response(error.status, error.body(request.id), (JSON, *error.headers), error.closes_connection)

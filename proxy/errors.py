@@ -38,6 +38,7 @@ class ServiceError(Exception):
 
     status = 500
     cause = Cause.NONE
+    closes_connection = False  # where it is unclear what else would come on it
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -63,7 +64,16 @@ class BadRequest(ServiceError):
     """The request is malformed or over a limit."""
 
     status = 400
-    message = "An HTTP/1.1 request has exactly one Host header."
+
+
+class BadHost(BadRequest):
+    message = "Send exactly one Host header, as HTTP/1.1 demands."
+    closes_connection = True
+
+
+class BadTransferEncoding(BadRequest):
+    message = "Send a body with a Content-Length, or with `Transfer-Encoding: chunked` once and nothing else."
+    closes_connection = True
 
 
 class BadParameter(BadRequest):
@@ -91,6 +101,7 @@ class SeveralImages(BadRequest):
 
 class ClientTooSlow(BadRequest):
     status = 408
+    closes_connection = True
     message = "The body stalled on its way; try again on a steadier connection or with a smaller image."
 
 

@@ -1,4 +1,4 @@
-"""HTTP by Granian: sockets that listen, one server for each, and a shutdown that resets no client.
+"""HTTP by Granian: one server for each listening socket, and a shutdown that resets no client.
 
 Granian's embedded server shares this process's event loop. Its regular runner (a parent and worker processes) stops as
 soon as it is told to, which resets clients; here the service drains first.
@@ -22,10 +22,10 @@ from granian.server.embed import Server
 
 from proxy.app import App
 from proxy.health import Health, State
-from proxy.settings import BadSetting, Settings
+from proxy.listening import BACKLOG
+from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
-BACKLOG = 2048  # connections that wait to be accepted
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
 SO_ATTACH_FILTER = 26  # Linux
@@ -39,42 +39,7 @@ PASS_NO_SYN = (
 # Linux's struct tcp_info as far as it is read here: state, ms since data was last sent, and since it was received.
 TCP_INFO = struct.Struct("B43xI4xI")
 TCP_ESTABLISHED = 1
-REAP_SECONDS = 5.0  # between two looks for idle connections
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on the host's addresses: both of `localhost`, IPv4 as well on `::`. Raises BadSetting."""
-    names = ("127.0.0.1", "::1") if host == "localhost" else (host,)
-    try:
-        found = [socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0] for name in names]
-    except OSError as error:
-        raise BadSetting(f"HOST={host!r}: no address of this machine: {error.strerror}") from error
-    sockets = []
-    for family, kind, _, _, address in found:
-        if host == "localhost" and family == socket.AF_INET6 and not has_ipv6_loopback():
-            continue
-        one = socket.socket(family, kind)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
-        try:
-            one.bind(address)
-            one.listen(BACKLOG)
-        except OSError as error:
-            shown = f"[{address[0]}]" if family == socket.AF_INET6 else address[0]
-            raise BadSetting(f"PORT: cannot listen on {shown}:{port}: {error.strerror}") from error
-        sockets.append(one)
-    return sockets
-
-
-def has_ipv6_loopback() -> bool:
-    """Whether this machine has the address ::1; containers often do not."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
+REAP_SECONDS = 15.0  # between two looks for idle connections
 
 
 def granian(app: App, settings: Settings, listener: socket.socket) -> Server:
@@ -98,8 +63,8 @@ def granian(app: App, settings: Settings, listener: socket.socket) -> Server:
 
 def connection_limit(wanted: int) -> int:
     """As many of `wanted` connections as the limit on open files allows, which is raised to what it may be."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted + SPARE_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(soft, wanted + SPARE_DESCRIPTORS) if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(1, min(wanted, most - SPARE_DESCRIPTORS))
 

@@ -3,10 +3,13 @@
 import shutil
 import struct
 
+import cv2
+import numpy as np
 import pytest
 
 from bench import closed_loop, open_loop, report, servers
-from bench.pictures import read
+from bench.pictures import FORMATS, PHOTO, encoded, read
+from reader import read as read_images
 from tests.e2e.test_serving import SAMPLES
 
 WRK = """
@@ -32,6 +35,19 @@ def pictures(tmp_path):
 
 def test_pictures_come_back_from_their_file(pictures):
     assert read(pictures) == SAMPLES
+
+
+SHAPES = {"png": (28, 28), "rgb": (28, 28, 3), "jpeg": (28, 28), "200": (200, 200), "canvas": (280, 280, 4)}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_what_it_says_and_shows_the_digit(form):
+    digit = cv2.imdecode(np.frombuffer(SAMPLES[7], np.uint8), cv2.IMREAD_GRAYSCALE)
+    image = encoded(digit, form, np.random.default_rng(0))
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels.shape == SHAPES.get(form, (*PHOTO, 3))
+    (seen,), _ = read_images([image])
+    assert np.corrcoef(seen.ravel(), digit.ravel())[0, 1] > 0.9
 
 
 def test_what_wrk_prints_is_understood():

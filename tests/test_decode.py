@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from decode import (
+    MAX_SCANS,
     MAX_SIDE,
     EmptyImage,
     ImageTooLarge,
@@ -20,6 +21,8 @@ from decode import (
     max_pixels_from_environment,
 )
 from reader import Reading, read
+from train.photo import HEIGHT, WIDTH
+from train.uploads import motion_photos
 
 
 def drawing(side: int = 56) -> Image.Image:
@@ -97,7 +100,7 @@ def test_a_palette_with_a_transparent_entry(format):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     ("format", "side"),
-    [("JPEG", 56), ("PNG", 56), ("WEBP", 56), ("TIFF", 56), ("JPEG", 2100)],  # a large JPEG is decoded at reduced scale
+    [("JPEG", 56), ("PNG", 56), ("WEBP", 56), ("TIFF", 56), ("JPEG", 2048)],  # a large JPEG is decoded at reduced scale
 )
 def test_exif_orientation_is_applied(format, side, orientation):
     turns = {
@@ -113,6 +116,31 @@ def test_exif_orientation_is_applied(format, side, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert close(seen(file_of(image, format, exif=exif)), REFERENCE)
+
+
+ORANGE, TEAL = (240, 120, 20), (10, 110, 130)
+
+
+@pytest.mark.parametrize("side", [64, 2 * MAX_SIDE])
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [
+        ("RGB", "PNG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {}), ("RGB", "JPEG", {}),
+        ("RGB", "WEBP", {"lossless": True}), ("RGBA", "WEBP", {"lossless": True}),
+        ("P", "GIF", {}), ("RGB", "BMP", {}), ("RGB", "TIFF", {}), ("RGBA", "TIFF", {}),
+    ],
+)  # fmt: skip
+def test_colours_are_red_green_blue_and_alpha_is_last(mode, format, options, side):
+    image = Image.new("RGB", (side, side), ORANGE)
+    image.paste(TEAL, (side // 2, 0, side, side))
+    if mode == "RGBA":
+        image.putalpha(200)
+    image = image.quantize() if mode == "P" else image.convert(mode)
+    pixels = decode(file_of(image, format, **options)).pixels.astype(int)
+    middle, left, right = len(pixels) // 2, pixels.shape[1] // 4, pixels.shape[1] * 3 // 4
+    for found, colour in ((pixels[middle, left], ORANGE), (pixels[middle, right], TEAL)):
+        assert np.abs(found[:3] - colour).max() <= 4, found
+        assert found[3:].tolist() == ([200] if mode == "RGBA" else [])
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
@@ -208,7 +236,7 @@ def test_a_png_whose_checksum_is_wrong():
 def test_a_png_whose_chunk_claims_gigabytes(kind):
     data = file_of(drawing(), "PNG")
     lying = data[:33] + struct.pack("!I", 2**31 - 1) + kind + data[41:]
-    with pytest.raises(UndecodableImage, match="truncated"):  # found before OpenCV makes room for the chunk
+    with pytest.raises(UndecodableImage, match="cut off"):  # found before OpenCV makes room for the chunk
         decode(lying)
 
 
@@ -218,7 +246,55 @@ def test_a_jpeg_of_endless_scans():
         decode(data[:-2] + b"\xff\xda\x00\x02" * 1000 + data[-2:])
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+def test_scans_of_the_picture_count_although_others_follow_its_end():
+    data = file_of(drawing(), "JPEG", progressive=True)
+    with pytest.raises(UndecodableImage, match="scans"):
+        decode(data[:-2] + b"\xff\xda\x00\x02" * 100 + data[-2:] + b"\xff\xd9" + data)
+
+
+@pytest.mark.parametrize("tail", [b"\xff\xda" * 1000, b"\xff\xd8\xff\xda\x00\x02" * 1000, b"\xff\xd9", b"\0" * 9])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_what_follows_the_end_of_a_jpeg_is_none_of_it(mode, tail):
+    data = file_of(in_mode(mode), "JPEG", progressive=True)
+    assert np.array_equal(decode(data + tail).pixels, decode(data).pixels)
+
+
+def test_a_motion_photo_is_read():
+    (moving,) = motion_photos(np.full((1, 28, 28), 99, np.uint8), np.random.default_rng(0))
+    assert moving.count(b"\xff\xda") > MAX_SCANS  # by chance, in the film
+    assert decode(moving).pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_without_its_end_says_that_it_is_cut_off(options):
+    data = file_of(drawing(), "JPEG", **options)
+    decode(data)
+    for length in (*range(4, len(data) - 1, 7), len(data) - 1):
+        with pytest.raises(UndecodableImage, match="cut off"):
+            decode(data[:length])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(("side", "scale"), [(511, 1), (512, 2), (1023, 2), (1024, 4), (2048, 8), (4000, 8)])
+def test_a_jpeg_is_decoded_at_the_scale_that_a_digit_needs(mode, side, scale):
+    pixels = decode(file_of(drawing().resize((side, side // 2)).convert(mode), "JPEG")).pixels
+    assert pixels.shape[:2] == (-(-(side // 2) // scale), -(-side // scale))
+
+
+@pytest.mark.parametrize("thickness", [1, 3])
+def test_thin_strokes_survive_the_reduction_of_a_jpeg(thickness):
+    def photo(times: int) -> bytes:
+        pixels = np.full((300 * times, 300 * times), 230, np.uint8)
+        corners = np.int32([[120, 100], [160, 100], [140, 150]]) * times
+        cv2.polylines(pixels, [corners], False, 40, thickness * times, cv2.LINE_AA)
+        return file_of(Image.fromarray(pixels), "JPEG", quality=85)
+
+    assert max(decode(photo(2)).pixels.shape) == max(decode(photo(4)).pixels.shape) == 300
+    assert close(seen(photo(2)), seen(photo(1)))
+    assert close(seen(photo(4)), seen(photo(1)))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 def test_large_pictures_are_reduced(format):
     pixels = decode(file_of(drawing().resize((4 * MAX_SIDE, 3 * MAX_SIDE)), format)).pixels
     assert MAX_SIDE / 2 < max(pixels.shape) < 2 * MAX_SIDE

@@ -26,8 +26,10 @@ def scripts(word):
 
 
 def test_every_shell_block_is_run_by_a_test():
-    assert set(blocks("sh")) == set(scripts("/metrics") + scripts("promtool") + scripts("api/mnist") + scripts("roll"))
-    assert scripts("roll") == ["make mar VERSION=2.0\nmake roll\nmake roll ARGS=--back\n"]  # tests/e2e/test_roll.py
+    assert set(blocks("sh")) == set(
+        scripts("/metrics") + scripts("promtool") + scripts("api/mnist") + scripts("rollout")
+    )
+    assert scripts("rollout") == ["make mar VERSION=2.0\nmake rollout\nmake rollback\n"]  # tests/e2e/test_rollout.py
 
 
 def test_metrics_are_those_of_the_table(service):
@@ -73,7 +75,9 @@ def test_files_and_targets_named_exist():
     files = re.findall(r"deploy/[\w./-]+\w", TEXT) + [f"docs/{link}" for link in re.findall(r"\]\((\w+\.md)\)", TEXT)]
     assert len(files) >= 4
     assert [name for name in files if not Path(ROOT, name).exists()] == []
-    assert {"mar", "roll"} <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"mar", "rollout", "rollback"} <= set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
 
 
 def test_keys_access_log_and_traces_of_a_real_service(model_store, tmp_path):

@@ -4,10 +4,11 @@ import hashlib
 import json
 from argparse import Namespace
 
+import cv2
 import numpy as np
 import pytest
 
-from train import robustness, tables, uploads
+from train import lines, robustness, tables, uploads
 from train.corruptions import SEEN, UNSEEN, corrupt
 from train.pack import ROOT, WEIGHTS
 from train.photo import HEIGHT, WIDTH, photograph
@@ -38,6 +39,34 @@ def test_a_photo_is_a_photo():
     assert decode(sent[0]).pixels.shape == (HEIGHT, WIDTH, 3)
 
 
+DRAWINGS = (
+    lines.in_cell, lines.in_frame, lines.on_ruled, lines.small_on_ruled, lines.on_squared, lines.small_on_squared,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
+def test_a_digit_among_lines_is_dark_and_so_are_lines_beside_it(draw):
+    blank = np.zeros((28, 28), np.uint8)
+    for seed in range(20):
+        sheet, empty, again = (draw(picture, np.random.default_rng(seed)) for picture in (BAR[0], blank, BAR[0]))
+        assert np.array_equal(sheet, again)
+        assert sheet.dtype == np.uint8
+        inked = empty.astype(int) - sheet > 20
+        assert 0.005 < inked.mean() < 0.3
+        assert np.median(empty) - np.quantile(empty, 0.01) > 15  # the lines
+        assert np.median(empty) > lines.PAPER[0] - 10
+
+
+@pytest.mark.parametrize("picture", range(6))
+def test_transparent_corners_are_in_the_corners_only(picture):
+    sheets = list(uploads.transparent_corners(BAR, np.random.default_rng(0)))
+    alpha = cv2.imdecode(np.frombuffer(sheets[picture], np.uint8), cv2.IMREAD_UNCHANGED)[:, :, 3]
+    side = len(alpha)
+    assert alpha.min() < 128
+    assert alpha[side // 4 : -side // 4, side // 4 : -side // 4].min() == 255
+    assert (alpha == 255).mean() > 0.8
+
+
 def test_the_command_measures_draws_and_writes(tmp_path, capsys):
     if not uploads.FASHION.exists() or not (ROOT / "data" / "MNIST").exists():
         pytest.skip("needs MNIST and dataset-fashion-mnist")
@@ -48,8 +77,13 @@ def test_the_command_measures_draws_and_writes(tmp_path, capsys):
     assert by_name["as it is"]["value"] > 0.95
     assert by_name["black on white"]["value"] > 0.95
     assert by_name["synthetic phone photo"]["value"] > 0.9
+    assert by_name["motion photo"]["value"] > 0.9
+    assert by_name["RGBA, transparent corners"]["value"] > 0.95
+    assert {"cells", "frames", "ruled paper", "squared paper"} <= set(by_name)
     assert (tmp_path / "figures" / "robustness.png").stat().st_size > 50_000
-    assert "synthetic phone photo" in tables.read(tmp_path / "pictures.md", "robustness")
+    table = tables.read(tmp_path / "pictures.md", "robustness")
+    assert "synthetic phone photo" in table
+    assert "ruled paper: lines every 30 to 60 pixels, digit 1.5 to 3 lines tall" in table
 
 
 def test_the_published_table_is_of_the_committed_weights_and_holds():

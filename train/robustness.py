@@ -9,7 +9,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -20,55 +19,14 @@ import forward
 import verdict
 from reader import Reading, read
 from train import mnist, onnx_graph, strips, tables, uploads
-from train.corruptions import SEEN, UNSEEN
 from train.evaluate import hardware
 from train.pack import ROOT, WEIGHTS, PackError, load_weights
+from train.rows import N_QUICK, SEEN_GROUP, UNSEEN_GROUP, WRONGLY, Row, rows_of
 
 SEED = 0
 BATCH = 100
 EXAMPLES = 8
-N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
 MUST_UNSEEN = 0.9
-CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST
-REDRAWN, PHOTO, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
-    "MNIST redrawn", "photo", "MNIST-C, families also trained with", "MNIST-C, families never seen", "other writers",
-    "no digits, flagged", "MNIST, flagged wrongly",
-)  # fmt: skip
-
-
-@dataclass
-class Row:
-    """One line of the table.
-
-    group, name: as shown.
-    make: yields the encoded images of `pictures`.
-    labels: what they show; None where the share flagged counts instead of the share right.
-    must: the least value, of a row that has one; of WRONGLY the most.
-    within: how far the value may fall behind that of the same pictures as they are, of a row that has that instead.
-    hits: bool [n], which were right, or flagged.
-    examples: the first few, as sent and as the model saw them.
-    """
-
-    group: str
-    name: str
-    make: uploads.Upload
-    pictures: np.ndarray
-    labels: np.ndarray | None = None
-    must: float | None = None
-    within: float | None = None
-    hits: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    examples: list[tuple[bytes, np.ndarray]] = field(default_factory=list)
-
-    @property
-    def value(self) -> float:
-        return float(self.hits.mean())
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the row is as good as it must be; None where nothing is asked."""
-        if self.must is None:
-            return None
-        return self.value <= self.must if self.group == WRONGLY else self.value >= self.must
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,40 +77,6 @@ class Served:
         return pictures, logits.argmax(axis=1), [judgement.verdict for judgement in judgements]
 
 
-def rows_of(quick: bool) -> list[Row]:
-    """Every row, with its pictures, not yet measured."""
-    many, few = (N_QUICK, N_QUICK) if quick else (N, N_HEAVY)
-    test = mnist.load()[2]
-    pictures, labels = test.pictures.numpy(), test.labels.numpy()
-
-    def of_test(group: str, name: str, make: uploads.Upload, n: int = many, **more: float) -> Row:
-        return Row(group, name, make, pictures[:n], labels[:n], **more)
-
-    def redrawn(name: str, make: uploads.Upload, n: int = many) -> Row:
-        return of_test(REDRAWN, name, make, n, within=CLOSE)
-
-    small, written = uploads.digits_8x8()
-    return [
-        of_test(REDRAWN, "as it is", uploads.plain),
-        redrawn("black on white", uploads.black_on_white),
-        *(redrawn(f"{k} times as large", uploads.enlarged(k)) for k in (2, 4)),
-        *(redrawn(f"{k} times as large", uploads.enlarged(k), few) for k in (10, 40)),
-        redrawn("any offset and margin", uploads.anywhere),
-        redrawn("JPEG, quality 50", uploads.jpeg_50),
-        redrawn("JPEG, quality 50, 8 times as large", uploads.large_jpeg_50, few),
-        redrawn("coloured ink and paper", uploads.coloured),
-        redrawn("RGBA, black strokes", uploads.strokes_on_nothing(0)),
-        redrawn("RGBA, white strokes", uploads.strokes_on_nothing(255)),
-        of_test(PHOTO, "synthetic phone photo", uploads.photographed, few, must=0.98),
-        *(of_test(SEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in SEEN),
-        *(of_test(UNSEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in UNSEEN),
-        Row(FOREIGN, "load_digits, 8 by 8 pixels", uploads.plain, small[:many], written[:many], 0.96),
-        Row(FLAGGED, "Fashion-MNIST", uploads.plain, uploads.fashion()[:many], must=0.97),
-        Row(FLAGGED, "blank, one colour, noise", uploads.nothing, pictures[: min(few, 900)], must=1.0),
-        Row(WRONGLY, "test set", uploads.plain, pictures[:many], must=0.012),
-    ]
-
-
 def measure(row: Row, serve: Served, progress: Callable[[int], object]) -> None:
     """Fill in the row's hits and examples."""
     hits: list[bool] = []
@@ -192,7 +116,14 @@ def write(rows: list[Row], args: argparse.Namespace) -> None:
         "hardware": hardware(),
         "weights_sha256": hashlib.sha256(args.weights.read_bytes()).hexdigest(),
         "rows": [
-            {"group": line.group, "name": line.name, "n": line.hits.size, "value": line.value, "must": line.must}
+            {
+                "group": line.group,
+                "name": line.name,
+                "drawn": line.drawn,
+                "n": line.hits.size,
+                "value": line.value,
+                "must": line.must,
+            }
             for line in lines(rows)
         ],
     }
@@ -209,9 +140,6 @@ def markdown(measured: list[dict]) -> str:
             group = line["group"]
             body.append([f"**{group}**", "", "", ""])
         must = "" if line["must"] is None else f"{'≤' if group == WRONGLY else '≥'} {line['must']:.2%}"
-        body.append([line["name"], f"{line['n']:,}", f"{line['value']:.2%}", must])
+        name = f"{line['name']}: {line['drawn']}" if line["drawn"] else line["name"]
+        body.append([name, f"{line['n']:,}", f"{line['value']:.2%}", must])
     return tables.table(head, body)
-
-
-def _words(corruption: Callable) -> str:
-    return corruption.__name__.replace("_", " ")

@@ -15,6 +15,9 @@ from train.photo import photograph
 
 Upload = Callable[[np.ndarray, np.random.Generator], Iterator[bytes]]
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")  # Debian: dataset-fashion-mnist
+STRAIGHTENED = 8.0  # degrees either way
+FILM_HEAD = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42"  # of an MP4 file
+FILM_SCANS, FILM_PART = 50, 1000
 CHUNK = 500  # pictures that are corrupted at once
 
 
@@ -73,8 +76,74 @@ def strokes_on_nothing(grey: int) -> Upload:
     return upload
 
 
+def drawn_by(draw: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Upload:
+    """PNG of the pixels that `draw` makes of each picture."""
+
+    def upload(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+        return (png(draw(picture, rng)) for picture in pictures)
+
+    return upload
+
+
+def transparent_corners(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """Dark on an opaque sheet, transparent in its corners only: one pixel, rounded corners, a sheet turned upright.
+
+    The colour of what is transparent is black in half of them, the sheet's in the other half.
+    """
+    for i, picture in enumerate(pictures):
+        drawn = _larger(picture, int(rng.integers(3, 9)))
+        margin = int(rng.uniform(0, 2) * len(drawn))  # with a wide one the ink is less than a fiftieth of the sheet
+        grey = 255 - cv2.copyMakeBorder(drawn, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
+        alpha = (_one_pixel, _rounded, _straightened)[i % 3](len(grey), rng)
+        if rng.random() < 0.5:
+            grey[alpha == 0] = 0
+        yield png(cv2.merge((grey, grey, grey, alpha)))
+
+
+def _one_pixel(side: int, rng: np.random.Generator) -> np.ndarray:
+    alpha = np.full((side, side), 255, np.uint8)
+    alpha[rng.choice([0, -1]), rng.choice([0, -1])] = 0
+    return alpha
+
+
+def _rounded(side: int, rng: np.random.Generator) -> np.ndarray:
+    """As of a screenshot's window: a radius of 2 to 12 % of the side."""
+    radius = rng.uniform(0.02, 0.12) * side
+    away = np.maximum(abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius), 0)
+    return (np.clip(radius + 0.5 - np.hypot(away[:, None], away), 0, 1) * 255).astype(np.uint8)
+
+
+def _straightened(side: int, rng: np.random.Generator) -> np.ndarray:
+    """As of a scan turned by up to 5 degrees: what was outside it is transparent."""
+    sheet = np.full((side, side), 255, np.uint8)
+    turn = cv2.getRotationMatrix2D((side / 2 - 0.5, side / 2 - 0.5), rng.choice([-1, 1]) * rng.uniform(1, 5), 1)
+    return cv2.warpAffine(sheet, turn, (side, side))
+
+
 def photographed(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
     return (photograph(picture, rng) for picture in pictures)
+
+
+def straightened_photos(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """Photos turned by up to STRAIGHTENED degrees as PNG; the ground around them is transparent."""
+    for picture in pictures:
+        photo = cv2.imdecode(np.frombuffer(photograph(picture, rng), np.uint8), cv2.IMREAD_COLOR)
+        height, width = photo.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-1, 1) * STRAIGHTENED, 1)
+        side = np.ceil(np.abs(turn[:, :2]) @ [width, height])
+        turn[:, 2] += (side - [width, height]) / 2
+        sheet = cv2.cvtColor(photo, cv2.COLOR_BGR2BGRA)
+        yield png(cv2.warpAffine(sheet, turn, side.astype(int).tolist(), flags=cv2.INTER_CUBIC))
+
+
+def motion_photos(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """Photos with a film behind their end, as phones append it.
+
+    The film is short, but by chance it starts as many JPEG scans as one of FILM_SCANS * 64 kB.
+    """
+    for picture in pictures:
+        parts = [rng.bytes(FILM_PART) for _ in range(FILM_SCANS)]
+        yield photograph(picture, rng) + FILM_HEAD + b"\xff\xda".join(parts)
 
 
 def corrupted(corruption: Corruption) -> Upload:

@@ -14,12 +14,13 @@ from proxy import VERSION, errors
 from proxy.app import Endpoint, Request, Response, Routes
 from proxy.settings import MIB, Settings
 
-FOLDER = Path(__file__).parent / "page"
-SAMPLES = Path(__file__).parent.parent / "samples"
+FOLDER = Path(__file__).parent
+SAMPLES = FOLDER.parent.parent / "samples"
 # located, not imported: the package's code would import Flask
 SWAGGER_UI = Path(str(distribution("flask-swagger-ui").locate_file("flask_swagger_ui/dist")))
 TEXTS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 TYPES = {suffix: f"{kind}; charset=utf-8" for suffix, kind in TEXTS.items()}
+ASSETS = {*TYPES, ".svg"}
 TYPES |= {".svg": "image/svg+xml", ".png": "image/png", ".json": "application/json"}
 NAMED = {"index.html": "/", "docs.html": "/docs", "favicon.svg": "/favicon.ico"}  # the rest: /page/<name>
 POLICY = (
@@ -34,7 +35,7 @@ HEADERS = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cache-control", "no-cache"),  # browsers revalidate by ETag, so a new version shows at once
 )
-TEMPLATE = Path(__file__).with_name("openapi.json")
+TEMPLATE = FOLDER / "openapi.json"
 ERRORS = (  # whose message is always the same
     errors.BadParameter,
     errors.ClientTooSlow,
@@ -54,7 +55,11 @@ ERRORS = (  # whose message is always the same
 def routes(settings: Settings) -> Routes:
     """Path -> GET -> endpoint of each file, and of the OpenAPI document."""
     swagger_ui = (SWAGGER_UI / name for name in ("swagger-ui-bundle.js", "swagger-ui.css"))
-    paths = {NAMED.get(file.name, f"/page/{file.name}"): file for file in (*FOLDER.iterdir(), *swagger_ui)}
+    paths = {
+        NAMED.get(file.name, f"/page/{file.name}"): file
+        for file in (*FOLDER.iterdir(), *swagger_ui)
+        if file.suffix in ASSETS
+    }
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
     files = {path: {"GET": _file(file.suffix, file.read_bytes())} for path, file in paths.items()}
     return files | {"/openapi.json": {"GET": _file(".json", document(settings).encode())}}
@@ -72,7 +77,7 @@ def _file(suffix: str, body: bytes) -> Endpoint:
 
 
 def document(settings: Settings) -> str:
-    """OpenAPI 3.1 as JSON: openapi.json with limits, error messages and, where there are API keys, security filled in."""
+    """OpenAPI 3.1 as JSON: openapi.json with limits, error messages and, with API keys, security filled in."""
     messages = {error.code: error.message for error in ERRORS} | {
         "body_too_large": errors.BodyTooLarge(settings.max_body_bytes).message,
         "batch_too_large": errors.BodyTooLarge(settings.max_batch_bytes).message,

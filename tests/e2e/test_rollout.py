@@ -28,7 +28,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stack(store, tmp_path_factory):
     settings = {"MODEL_STORE": str(store), "DEADLINE_SECONDS": "5", "TS_WORKERS": "1", "LOG_FORMAT": "off"}
-    with running(tmp_path_factory.mktemp("roll"), **settings) as stack:
+    with running(tmp_path_factory.mktemp("rollout"), **settings) as stack:
         yield stack
 
 
@@ -37,9 +37,9 @@ def cases(stack):
     return sample_cases(stack.port)
 
 
-def roll(stack, *arguments):
+def rollout(stack, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "roll", *arguments],
+        [sys.executable, "-m", "serve.rollout", *arguments],
         cwd=ROOT,
         env=stack.environment,
         capture_output=True,
@@ -69,7 +69,7 @@ def test_there_and_back_under_load(stack, cases, store):
     pack(WEIGHTS, ROOT / "handler", store, "2.0")
     with nothing_lost(stack, cases):
         wait_until(lambda: counted(stack, "1.0") > 0, 20, "version 1.0 counts")  # whatever lies in the store by now
-        there = roll(stack)
+        there = rollout(stack)
         assert there.returncode == 0, there.stderr
         wait_until(lambda: counted(stack, "2.0") > 0, 20, "version 2.0 counts")
     assert "version 2.0 is served" in there.stdout
@@ -77,7 +77,7 @@ def test_there_and_back_under_load(stack, cases, store):
     assert stack.java.pid != java
 
     with nothing_lost(stack, cases):
-        back = roll(stack, "--back")
+        back = rollout(stack, "--back")
         assert back.returncode == 0, back.stderr
         wait_until(lambda: counted(stack, "1.0") > 0, 20, "version 1.0 counts again")
     assert "version 1.0 is served" in back.stdout
@@ -91,7 +91,7 @@ def test_an_archive_that_does_not_work_changes_nothing(stack, cases, store, tmp_
     pack(WEIGHTS, handler, store, "3.0")
     java = stack.java.pid
     with nothing_lost(stack, cases):
-        done = roll(stack)
+        done = rollout(stack)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -100,15 +100,15 @@ def test_an_archive_that_does_not_work_changes_nothing(stack, cases, store, tmp_
 
 def test_a_damaged_archive_is_refused_at_once(stack, store):
     (store / "mnist.mar").write_bytes((store / "mnist.mar").read_bytes()[:-100])
-    done = roll(stack)
+    done = rollout(stack)
     assert done.returncode == 1
     assert "is broken" in done.stderr
 
 
-def test_where_nothing_runs_there_is_nothing_to_roll(tmp_path):
+def test_where_nothing_runs_there_is_nothing_to_change(tmp_path):
     environment = os.environ | {"RUN_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "roll"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "serve.rollout"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: nothing runs in ")

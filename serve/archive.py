@@ -48,7 +48,7 @@ def verified_version(archive: Path) -> str:
         if checksum_file(archive).read_text().split()[:1] != [checksum(archive)]:
             raise BrokenArchive(f"{archive} is broken: its sha256 is not the one recorded at packing; run `make mar`")
         with zipfile.ZipFile(archive) as packed:
-            return json.loads(packed.read(MANIFEST))["model"]["modelVersion"]
+            return str(json.loads(packed.read(MANIFEST))["model"]["modelVersion"])
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise BrokenArchive(f"no archive to serve ({error}); run `make mar`") from error
 
