@@ -29,6 +29,13 @@ log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
 SO_ATTACH_FILTER = 26  # Linux
+# Instructions of a BPF socket filter; offsets count from the TCP header, whose flags are at 13.
+PASS_NO_SYN = (
+    (0x30, 0, 0, 13),  # load the flags
+    (0x45, 0, 1, 0x02),  # skip one instruction unless SYN is set
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
 # Linux's struct tcp_info as far as it is read here: state, ms since data was last sent, and since it was received.
 TCP_INFO = struct.Struct("B43xI4xI")
 TCP_ESTABLISHED = 1
@@ -107,11 +114,12 @@ async def drain(settings: Settings, app: App, health: Health, listeners: Sequenc
 
 
 def accept_nothing(listener: socket.socket) -> None:
-    """Let the kernel drop connection requests, with a packet filter that lets nothing pass (socket(7)).
+    """Let the kernel drop connection requests, with a packet filter that lets no SYN pass (socket(7)).
 
-    Closing the socket instead would reset connections that a client has just opened. Granian accepts what is already
-    there; whoever comes later tries again a second later and finds the port closed.
+    Whatever else arrives passes, since a connection may be half open at this moment, and connections inherit the
+    filter. Closing the socket instead would reset connections that a client has just opened. Granian accepts what is
+    already there; whoever comes later tries again a second later and finds the port closed.
     """
-    pass_nothing = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # one instruction: return 0 bytes
-    program = struct.pack("HP", 1, ctypes.addressof(pass_nothing))
+    filter_code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in PASS_NO_SYN))
+    program = struct.pack("HP", len(PASS_NO_SYN), ctypes.addressof(filter_code))
     listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
