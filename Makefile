@@ -45,7 +45,7 @@ check: $(TESTS) ## lint, format and types
 train: $(TRAINING) ## train LeNet on MNIST and save its weights
 	@$(PY) -m train fit $(ARGS)
 
-train-quick: $(TRAINING) ## the same in a minute, into a folder of its own, to see that it works
+train-quick: $(TRAINING) ## the same in half a minute, into a folder of its own, to see that it works
 	@$(PY) -m train fit --quick $(ARGS)
 
 evaluate: $(TRAINING) ## measure the weights; write metrics, the README's table and the figures

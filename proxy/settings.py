@@ -1,6 +1,6 @@
 """Settings: environment variables, parsed once at start, frozen; a bad value ends the start with the variable's name.
 
-The table that `python -m proxy --help` prints and the README shows is made from the fields below.
+The table that `python -m proxy --help` prints and docs/settings.md shows is made from the fields below.
 """
 
 import os
@@ -22,6 +22,7 @@ RENAMED = {  # a variable of an earlier version -> what to set instead
     "COALESCE": "BATCH_SIZE: 1 sends each image by itself",
     "TRIP_PICTURES": "BATCH_SIZE",
     "TRIP_BYTES": "BATCH_BYTES",
+    "TRIPS": "SMALL_IN_FLIGHT and LARGE_IN_FLIGHT",
     "QUEUE_PICTURES": "QUEUE_SIZE",
     "SMALL_BYTES": "SMALL_REQUEST_BYTES",
     "SMALL_TRIPS": "SMALL_IN_FLIGHT",
@@ -30,6 +31,7 @@ RENAMED = {  # a variable of an earlier version -> what to set instead
     "LARGE_TRIPS": "ISOLATED_IN_FLIGHT",
     "MAX_HELD_BYTES": "MAX_BUFFERED_BYTES",
     "BODY_SECONDS": "BODY_IDLE_SECONDS",
+    "TS_MODEL": "TS_SMALL_MODEL and TS_LARGE_MODEL",
     "TS_BULK_MODEL": "TS_LARGE_MODEL",
 }
 
