@@ -21,7 +21,7 @@ from proxy.health import Health
 from proxy.listening import listen
 from proxy.log import AccessLog
 from proxy.metrics import Metrics
-from proxy.server import drain, granian
+from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
 
@@ -48,7 +48,10 @@ async def serve(settings: Settings) -> None:
             torchserve.follow_standby,
             *(batcher.sweep for batcher in batchers.values()),
         )
-        tasks = [asyncio.create_task(each) for each in (health.probe_forever(), periodically(*sweeps))]
+        tasks = [
+            asyncio.create_task(each)
+            for each in (health.probe_forever(), periodically(*sweeps), reap_forever(settings))
+        ]
         tasks += [asyncio.create_task(server.serve()) for server in servers]
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +61,7 @@ async def serve(settings: Settings) -> None:
         await drain(settings, app, health, listeners)
         for server in servers:
             server.stop()  # type: ignore[no-untyped-call]
-        for task in tasks[:2]:
+        for task in tasks[:3]:
             task.cancel()
         await asyncio.wait(tasks, timeout=2)
 
@@ -102,7 +105,7 @@ def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass,
             small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.LARGE: Batcher(
-            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_in_flight, s.queue_size, BATCH_TIMEOUT)
+            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.ISOLATED: Batcher(
             large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.queue_size, s.deadline_seconds)

@@ -106,6 +106,7 @@ _JPEG_SEGMENT, _JPEG_FRAME = Struct(">BBH"), Struct(">5xHH")
 _WEBP_LOSSY, _WEBP_LOSSLESS, _WEBP_EXTENDED = Struct("<26xHH"), Struct("<21xI"), Struct("<24xIH")
 # Start-of-frame markers: C0 to CF without those of Huffman tables, arithmetic coding and extensions (ITU-T T.81, B.1).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEGMENTS = 1000  # that may come before it; 8 MiB of empty ones would hold up all requests for a second
 
 
 def pixels(image: bytes) -> int:
@@ -126,20 +127,27 @@ def pixels(image: bytes) -> int:
             width, height = _webp_size(image)
         else:
             return UNKNOWN
-    except Exception:  # cut off
+    except Exception:  # cut off, or no frame
         return UNKNOWN
     return int(abs(width * height))
 
 
 def _jpeg_size(image: bytes) -> tuple[int, int]:
-    """Of the first frame; segments that come before it are skipped by their lengths."""
+    """Of the first frame; segments that come before it are skipped by their lengths.
+
+    Raises:
+        ValueError, struct.error: it is not found.
+    """
     at = 2
-    while True:
-        _, marker, length = _JPEG_SEGMENT.unpack_from(image, at)
+    for _ in range(_JPEG_SEGMENTS):
+        prefix, marker, length = _JPEG_SEGMENT.unpack_from(image, at)
+        if prefix != 0xFF or marker < 0xC0 or 0xD0 <= marker <= 0xD9:  # decoders go on elsewhere than we would
+            break
         if marker in _JPEG_FRAMES:
             height, width = _JPEG_FRAME.unpack_from(image, at)
             return width, height
         at += 2 + length if marker != 0xFF else 1  # FF before a marker is padding
+    raise ValueError("no frame")
 
 
 def _webp_size(image: bytes) -> tuple[int, int]:

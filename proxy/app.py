@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from math import inf
 from time import monotonic
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
+DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
+DISCARDED_BYTES = 4096  # hyper discards at least so many by itself
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -133,10 +136,10 @@ class App:
         self.in_flight.discard(request)
         if request.watcher:
             request.watcher.cancel()
-            request.watcher = (
-                None  # a cancelled task keeps its frame, which holds the request, until the next collection
-            )
+            request.watcher = None  # its frame holds the request: until the next garbage collection
         self._respond(request, response)
+        if request.state is State.RECEIVING and _sends_much(request):
+            await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
         _check_framing(request)
@@ -202,6 +205,20 @@ def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
     headers = (("allow", allowed), ("access-control-allow-methods", allowed), *granted)
     vary = ("vary", "Access-Control-Request-Headers")
     return Response(204, b"", (*headers, vary, ("access-control-max-age", "86400")))
+
+
+def _sends_much(request: Request) -> bool:
+    """Whether the body may be more than hyper discards by itself."""
+    length = int(request.headers.get("content-length", 0))
+    return length > DISCARDED_BYTES or "transfer-encoding" in request.headers
+
+
+async def _discard_body(request: Request) -> None:
+    """Drop what a refused client still sends: closing the connection at once would take the response with it."""
+    with suppress(RuntimeError, TimeoutError):  # Granian raises RuntimeError where the client has left
+        async with asyncio.timeout(DISCARD_SECONDS):
+            async for _ in request.protocol:
+                pass
 
 
 async def _watch(request: Request) -> None:

@@ -7,10 +7,12 @@ soon as it is told to, which resets clients; here the service drains first.
 import asyncio
 import ctypes
 import logging
+import os
 import resource
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 
 from granian.constants import HTTPModes, Interfaces
@@ -27,6 +29,17 @@ log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
 SO_ATTACH_FILTER = 26  # Linux
+# Instructions of a BPF socket filter; offsets count from the TCP header, whose flags are at 13.
+PASS_NO_SYN = (
+    (0x30, 0, 0, 13),  # load the flags
+    (0x45, 0, 1, 0x02),  # skip one instruction unless SYN is set
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+)
+# Linux's struct tcp_info as far as it is read here: state, ms since data was last sent, and since it was received.
+TCP_INFO = struct.Struct("B43xI4xI")
+TCP_ESTABLISHED = 1
+REAP_SECONDS = 15.0  # between two looks for idle connections
 
 
 def granian(app: App, settings: Settings, listener: socket.socket) -> Server:
@@ -56,6 +69,34 @@ def connection_limit(wanted: int) -> int:
     return max(1, min(wanted, most - SPARE_DESCRIPTORS))
 
 
+async def reap_forever(settings: Settings) -> None:
+    """Close idle connections that Granian keeps.
+
+    It times the head of an HTTP/1 request, and not the first bytes, which tell HTTP/2 from it, nor an HTTP/2 connection
+    without requests. Whoever opened MAX_CONNECTIONS and sent nothing would keep everybody else out.
+    """
+    while os.path.isdir("/proc/self/fd"):  # Linux
+        await asyncio.sleep(REAP_SECONDS)
+        # By then neither a body nor a response can be on its way.
+        idle = settings.keep_alive_seconds + settings.body_idle_seconds + settings.deadline_seconds
+        await asyncio.to_thread(close_idle, settings.port, idle)
+
+
+def close_idle(port: int, seconds: float) -> None:
+    """Close this process's connections to `port` on which nothing was sent or received for so long."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # closed meanwhile
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as one:
+                if one.family not in (socket.AF_INET, socket.AF_INET6) or one.getsockname()[1] != port:
+                    continue
+                info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+                state, sent, received = TCP_INFO.unpack(info)
+                if state == TCP_ESTABLISHED and min(sent, received) > seconds * 1000:
+                    one.shutdown(socket.SHUT_RDWR)
+
+
 async def drain(settings: Settings, app: App, health: Health, listeners: Sequence[socket.socket]) -> None:
     """Say not ready, refuse uploads, finish what is in flight, then accept nothing new and pause."""
     health.shutdown = State.DRAINING
@@ -73,11 +114,12 @@ async def drain(settings: Settings, app: App, health: Health, listeners: Sequenc
 
 
 def accept_nothing(listener: socket.socket) -> None:
-    """Let the kernel drop connection requests, with a packet filter that lets nothing pass (socket(7)).
+    """Let the kernel drop connection requests, with a packet filter that lets no SYN pass (socket(7)).
 
-    Closing the socket instead would reset connections that a client has just opened. Granian accepts what is already
-    there; whoever comes later tries again a second later and finds the port closed.
+    Whatever else arrives passes, since a connection may be half open at this moment, and connections inherit the
+    filter. Closing the socket instead would reset connections that a client has just opened. Granian accepts what is
+    already there; whoever comes later tries again a second later and finds the port closed.
     """
-    pass_nothing = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # one instruction: return 0 bytes
-    program = struct.pack("HP", 1, ctypes.addressof(pass_nothing))
+    filter_code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in PASS_NO_SYN))
+    program = struct.pack("HP", len(PASS_NO_SYN), ctypes.addressof(filter_code))
     listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

@@ -4,7 +4,8 @@ The table that `python -m proxy --help` prints and docs/settings.md shows is mad
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -39,9 +40,42 @@ class BadSetting(ValueError):
     """An environment variable whose value cannot be used; the message names it and says what it should be."""
 
 
-def setting(default: Any, about: str, least: float = 1, most: float = 1024, choice: tuple[str, ...] = ()) -> Any:
-    """A field whose default tells its type; numbers have bounds, a text may have its few choices."""
-    return field(default=default, metadata={"about": about, "least": least, "most": most, "choice": choice})
+def setting(
+    default: Any,
+    about: str,
+    least: float = 1,
+    most: float = 1024,
+    choice: tuple[str, ...] = (),
+    word: tuple[Callable[[str], str], str] = (str, "words"),
+) -> Any:
+    """A field whose default tells its type.
+
+    Numbers have bounds, a text may have its few choices, and a list its parser of a word with what the words are.
+    """
+    metadata = {"about": about, "least": least, "most": most, "choice": choice, "word": word}
+    return field(default=default, metadata=metadata)
+
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::([0-9]{1,5}))?/?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without a final slash or its scheme's own port; or `*` for all.
+
+    Raises:
+        ValueError: no origin can be equal to it (RFC 6454: scheme://host[:port]).
+    """
+    if text == "*":
+        return text
+    parts = _ORIGIN.fullmatch(text.lower())
+    if not parts:
+        raise ValueError(text)
+    scheme, host, port = parts.groups()
+    if port and int(port) > 65535:
+        raise ValueError(text)
+    shown = f":{int(port)}" if port and int(port) != _DEFAULT_PORTS.get(scheme) else ""
+    return f"{scheme}://{host.encode('idna').decode()}{shown}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +84,11 @@ class Settings:
 
     host: str = setting("localhost", "address to listen on; 0.0.0.0 or :: for every interface")
     port: int = setting(3001, "port to listen on", most=65535)
-    cors_origins: tuple[str, ...] = setting(("*",), "origins whose pages may call the API, as https://example.org")
+    cors_origins: tuple[str, ...] = setting(
+        ("*",),
+        "origins whose pages may call the API, as https://example.org",
+        word=(origin, "origins, each scheme://host[:port] as https://example.org"),
+    )
     api_keys: tuple[str, ...] = setting((), "when set, one of these keys must come with each call of the API")
     log_format: str = setting("auto", "access log; auto: text on a terminal, else JSON", choice=LOG_FORMATS)
 
@@ -71,7 +109,7 @@ class Settings:
     queue_size: int = setting(1024, "most images waiting in one queue; beyond it 503", most=MIB)
     small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
     small_in_flight: int = setting(3, "most batches of small requests in flight")
-    large_in_flight: int = setting(WORKERS + 1, "most batches of large requests in flight; one more than TS_WORKERS")
+    large_in_flight: int = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS", 0)
     isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", most=1024 * MIB)
     isolated_in_flight: int = setting(1, "most batches of isolated images in flight")
 
@@ -87,6 +125,11 @@ class Settings:
     ts_workers: int = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
+
+    @property
+    def large_slots(self) -> int:
+        """LARGE_IN_FLIGHT, or what keeps every worker busy: a batch for each, and one that waits for the next."""
+        return self.large_in_flight or self.ts_workers + 1
 
     @property
     def home(self) -> Path:
@@ -117,11 +160,12 @@ def _parsed(setting: "Field[Any]", text: str) -> Any:
     kind: Any = type(setting.default)
     rules = setting.metadata
     value: Any = None
-    if kind is bool:
-        value, expected = {"0": False, "1": True}.get(text), "0 or 1"
-    elif kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
-        words = tuple(word.strip() for word in text.split(",") if word.strip())
-        value, expected = words if words or not text else None, "a comma-separated list"
+    if kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
+        parse, words = rules["word"]
+        expected = f"a comma-separated list of {words}"
+        with suppress(ValueError):
+            found = tuple(parse(word.strip()) for word in text.split(",") if word.strip())
+            value = found if found or not text else None
     elif kind in NUMBERS:
         expected = f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
         with suppress(ValueError):
@@ -142,4 +186,4 @@ def table() -> list[tuple[str, str, str]]:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
-    return f"{default:g}" if isinstance(default, bool | float) else str(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)

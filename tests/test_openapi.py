@@ -62,7 +62,12 @@ def test_the_document_is_valid():
 def test_every_error_of_the_code_is_documented_with_its_status():
     everywhere = {key for operation in OPERATIONS for key in documented(*operation)}
     # responses to requests for which there is no operation
-    elsewhere = {(404, "not_found"), (405, "method_not_allowed")}
+    elsewhere = {
+        (400, "bad_host"),
+        (400, "bad_transfer_encoding"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+    }
     raised = {(kind.status, kind.code) for kind in concrete()}
     handler = {(400, "empty_image"), (413, "image_too_large"), (422, "undecodable_image")}
     assert everywhere | elsewhere == raised | handler
@@ -91,7 +96,7 @@ def test_statuses_messages_and_headers_equal_those_of_the_code(operation):
 def test_every_example_is_a_complete_error_body(operation):
     for response in responses(*operation).values():
         for code, body in examples(response).items():
-            error = errors.PictureError(400, code, body["error"]["message"])
+            error = errors.ImageError(400, code, body["error"]["message"])
             assert json.loads(error.body(body["error"]["request_id"])) == body
 
 

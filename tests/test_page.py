@@ -7,17 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy import openapi, page
+from proxy import page
 from proxy.settings import Settings
 
-ROUTES = page.routes(openapi.document(Settings()))
+ROUTES = page.routes(Settings())
 
 
 def get(path, **headers):
     """The response of an endpoint, with its headers as a mapping."""
     asked = SimpleNamespace(headers={name.replace("_", "-").lower(): value for name, value in headers.items()})
-    status, body, found = asyncio.run(ROUTES[path]["GET"](asked))
-    return SimpleNamespace(status=status, body=body, headers=dict(found))
+    found = asyncio.run(ROUTES[path]["GET"](asked))
+    return SimpleNamespace(status=found.status, body=found.body, headers=dict(found.headers))
 
 
 class Html(HTMLParser):

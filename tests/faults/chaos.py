@@ -18,7 +18,7 @@ from tests.faults.stack import Stack, running
 from tests.faults.wire import exchange, upload
 
 BROKEN = Case(upload(b"\x89PNG\r\n\x1a\n this is no picture"), 422, "undecodable_image")
-NARROW = {"QUEUE_PICTURES": "64", "TRIP_PICTURES": "32", "SMALL_TRIPS": "2"}
+NARROW = {"QUEUE_SIZE": "64", "BATCH_SIZE": "32", "SMALL_IN_FLIGHT": "2", "LARGE_IN_FLIGHT": "2"}
 SMALL_P99 = 0.5  # seconds, of small uploads beside 40-megapixel ones
 GOODPUT = 0.6  # of the peak, at twice the load
 
@@ -138,7 +138,7 @@ def leaving(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
 def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     """Requests and pictures that are wrong; a right answer is the status that the contract has for it."""
     tally = Tally()
-    before = {each.pid for each in stack.workers() + stack.workers("mnist_bulk")}
+    before = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
     for case in inputs.every():
         answer = exchange(stack.port, case.sent, shut=case.shut)
         _count(tally, case.name, answer.status if answer else None, {case.status})
@@ -149,7 +149,7 @@ def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     answers = asyncio.run(clients.ask_all(stack.port, [upload(image) for _, image in images]))
     for (name, _), got in zip(images, answers, strict=True):
         _count(tally, name, got.status if got else None, {200, 400, 413, 422})
-    after = {each.pid for each in stack.workers() + stack.workers("mnist_bulk")}
+    after = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
     return Scenario(
         "bad requests, bombs, cut and mutated pictures", tally, tally.sent, must={"no worker died": before == after}
     )
