@@ -63,20 +63,16 @@ def test_browser_fetch_in_node(service):
     assert done.stdout == "eight\n", done.stderr
 
 
-def test_the_answer_is_like_the_one_shown(service):
+def test_the_answer_is_the_one_shown(service):
     shown = json.loads(blocks("json")[0])
     files = {"image": (ROOT / "samples/7.png").read_bytes()}
     real = requests.post(f"http://127.0.0.1:{service.port}/api/mnist", files=files, timeout=15).json()
+    assert rounded(shown) == rounded(real)
 
-    def names(body):
-        return [
-            (each["class_name"], each["label"])
-            for each in (*body["predictions"]["all"], body["predictions"]["prediction"])
-        ]
 
-    assert list(shown) == list(real)
-    assert names(shown) == names(real)
-    assert sum(each["probability"] for each in shown["predictions"]["all"]) == pytest.approx(1, abs=1e-5)
+def rounded(body: dict) -> str:
+    """The body as text, its keys in order, with probabilities of three digits: the others differ between processors."""
+    return json.dumps(json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 3)))
 
 
 def test_lenet_is_as_shown():
