@@ -105,13 +105,15 @@ class Batcher:
         if self._queue and len(self._queue) + images > self._limits.queue_size:
             raise Overloaded(self._overloaded)
 
-    def submit(self, items: Sequence[Item]) -> None:
-        """Queue the items; each one's `result` is set later. Raises Overloaded, and then queues none."""
+    def submit(self, items: Sequence[Item], first: bool = False) -> None:
+        """Queue the items, last or `first`; each one's `result` is set later. Raises Overloaded, and queues none."""
         self.check_room(len(items))
         now = monotonic()
         for item in items:
             item.result, item.enqueued = self._loop.create_future(), now
             self._queue[item] = None
+            if first:
+                self._queue.move_to_end(item, last=False)
         if not self._dispatch_scheduled:  # once for all that arrives in this turn of the loop
             self._dispatch_scheduled = True
             self._loop.call_soon(self._dispatch)
