@@ -19,6 +19,7 @@ from tests.faults.wire import exchange, upload
 
 BROKEN = Case(upload(b"\x89PNG\r\n\x1a\n this is no picture"), 422, "undecodable_image")
 NARROW = {"QUEUE_SIZE": "64", "BATCH_SIZE": "32", "SMALL_IN_FLIGHT": "2", "LARGE_IN_FLIGHT": "2"}
+IDLE = {"KEEP_ALIVE_SECONDS": "15"}  # so that idle connections are closed within a minute
 SMALL_P99 = 0.5  # seconds, of small uploads beside 40-megapixel ones
 GOODPUT = 0.6  # of the peak, at twice the load
 
@@ -123,6 +124,7 @@ def slow(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
         ends += clients.drip(stack.port, *clients.SLOW_HEAD, count=count - count // 2, seconds=60)
         ends["idle closed"] = sum(each.recv(1) == b"" for each in idle)
     must = all_right(tally) | {"all closed in time": not ends["open"], "408 to slow bodies": ends["408"] >= count // 2}
+    must |= {"idle connections closed": ends["idle closed"] == count}
     return Scenario(f"{count} slow and {count} idle clients", tally, 2 * count, {"how they ended": dict(ends)}, must)
 
 
@@ -172,7 +174,7 @@ def counted(one: Scenario) -> Counter[str]:
 
 
 SCENARIOS: tuple[tuple[Callable[..., Scenario], dict[str, str]], ...] = (
-    (broken, {}), (bad_input, {}), (leaving, {}), (slow, {}), (large, {}), (worker, {}), (workers, {}), (java, {}),
+    (broken, {}), (bad_input, {}), (leaving, {}), (slow, IDLE), (large, {}), (worker, {}), (workers, {}), (java, {}),
     (hang, {}), (overload, NARROW),
 )  # fmt: skip
 
@@ -187,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
     begun, done = time.monotonic(), []
     chosen = [(one, settings) for one, settings in SCENARIOS if not args.only or one.__name__ in args.only]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        for settings in ({}, NARROW):
+        for settings in ({}, IDLE, NARROW):
             mine = [one for one, own in chosen if own == settings]
             if not mine:
                 continue

@@ -168,3 +168,18 @@ def test_a_batch_of_40_megapixel_pictures_lets_others_pass(stack, cases):
         results = [each["success"] or each["error"]["code"] for hog in hogs for each in hog.result().json["results"]]
     assert set(results) <= {True, "deadline_exceeded"}
     assert True in results
+
+
+def test_a_batch_of_40_megapixel_pictures_lets_what_lost_its_worker_pass(stack, cases):
+    picture = huge()["1-bit PNG"]
+    batch = request(multipart(*[(IMAGE, picture)] * 250), path="/api/mnist/batch")
+    with ThreadPoolExecutor(1) as pool:
+        hog = pool.submit(exchange, stack.port, batch)
+        with load(stack.port, cases, 64) as tally:
+            time.sleep(1)
+            stack.workers("mnist_small")[0].kill()
+            time.sleep(1)
+        assert not hog.done(), "they had to wait for the whole batch"
+        hog.result()
+    stack.wait_ready()
+    assert tally.right == tally.sent, dump(tally)
