@@ -5,7 +5,6 @@ soon as it is told to, which resets clients; here the service drains first.
 """
 
 import asyncio
-import ctypes
 import logging
 import os
 import resource
@@ -28,14 +27,8 @@ from proxy.settings import Settings
 log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
-SO_ATTACH_FILTER = 26  # Linux
-# Instructions of a BPF socket filter; offsets count from the TCP header, whose flags are at 13.
-PASS_NO_SYN = (
-    (0x30, 0, 0, 13),  # load the flags
-    (0x45, 0, 1, 0x02),  # skip one instruction unless SYN is set
-    (0x06, 0, 0, 0),  # drop
-    (0x06, 0, 0, 0xFFFFFFFF),  # pass
-)
+SO_BINDTOIFINDEX = 62  # Linux
+NO_INTERFACE = 2**31 - 1  # the largest index, which no interface has
 # Linux's struct tcp_info as far as it is read here: state, ms since data was last sent, and since it was received.
 TCP_INFO = struct.Struct("B43xI4xI")
 TCP_ESTABLISHED = 1
@@ -114,12 +107,10 @@ async def drain(settings: Settings, app: App, health: Health, listeners: Sequenc
 
 
 def accept_nothing(listener: socket.socket) -> None:
-    """Let the kernel drop connection requests, with a packet filter that lets no SYN pass (socket(7)).
+    """Refuse connections from now on, and let Granian accept those that are there.
 
-    Whatever else arrives passes, since a connection may be half open at this moment, and connections inherit the
-    filter. Closing the socket instead would reset connections that a client has just opened. Granian accepts what is
-    already there; whoever comes later tries again a second later and finds the port closed.
+    The listener is bound to a network interface that does not exist, so nothing new finds it (socket(7); without
+    privileges since Linux 5.7). Closing it would reset connections that a client has just opened.
     """
-    filter_code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in PASS_NO_SYN))
-    program = struct.pack("HP", len(PASS_NO_SYN), ctypes.addressof(filter_code))
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    with suppress(OSError):  # an older kernel: one of those may be reset
+        listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)

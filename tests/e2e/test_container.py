@@ -163,7 +163,8 @@ def test_the_pods_two_containers_serve_and_drain(run, ports, tmp_path):
     proxy.signal(signal.SIGTERM)
     assert predicted(ports["PORT"]) == "seven"  # DRAIN_SECONDS: still serving
     assert not healthy(ports["PORT"])
-    assert proxy.process.wait(30) == 0
+    output, _ = proxy.process.communicate(timeout=30)
+    assert proxy.process.returncode == 0, output.decode()
     assert torchserve.process.poll() is None
     torchserve.signal(signal.SIGTERM)
     torchserve.process.wait(30)
