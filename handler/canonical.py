@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 
 from digit import SIDE
-from ink import Ink, find_ink
+from ink import Ink, find_ink, level_of, noise_of, runs_off
+from levels import Levels
+from paper import depth_of
+from transparency import opaque
 
 BOX = 20  # pixels; longest side of a digit within the picture
 CENTRE = SIDE // 2  # of mass, as pixel index
@@ -21,7 +24,8 @@ OFF_CENTRE = 0.55  # pixels; over all of MNIST the centroid is 13.48 to 14.50 in
 SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
 LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground ...
 LOSSY_INK = 64  # ... and beside strokes; brighter pixels are ink
-WORK_BOX = 80  # pixels; longest side at which strokes are cleaned and thickened
+FINE = 40  # pixels; least longest side at which strokes are cleaned and thickened ...
+WORK_BOX = 60  # ... to which a smaller digit is enlarged
 LOW_CONTRAST = 40.0  # grey levels between paper and full ink
 SPECK = 0.08  # of the main component's mass; parts of less are dirt
 FAINT = 0.5  # of its mean depth; parts of less are shadow
@@ -29,18 +33,27 @@ FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
-THINNEST = 1.7  # pixels of the 20x20 box; strokes are made at least as thick
+THINNEST = 1.8  # pixels of the 20x20 box; strokes are made at least as thick
+
+_SQUARE = np.ones((3, 3), np.uint8)
 
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 class Canonical(NamedTuple):
-    """Picture, uint8 [28, 28], the warnings its making gave rise to, and whether it had to be enlarged much."""
+    """A canonical picture.
+
+    picture: uint8 [28, 28].
+    warnings: what its making gave rise to.
+    coarse: whether it had to be enlarged much.
+    cut: share of the image that had been cut off each side.
+    """
 
     picture: np.ndarray
     warnings: tuple[str, ...]
     coarse: bool
+    cut: float = 0.0
 
 
 def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,44 +92,42 @@ def _centroids(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def canonicalize(pixels: np.ndarray) -> Canonical:
     """Picture of the digit in uint8 pixels [h, w], [h, w, 3] (either order of colours) or [h, w, 4] (alpha last)."""
-    ink = find_ink(pixels)
+    return drawn(find_ink(Levels(opaque(pixels))))
+
+
+def drawn(ink: Ink) -> Canonical:
+    """Picture of the digit whose ink was found."""
     if ink.blank:
         return Canonical(np.zeros((SIDE, SIDE), np.uint8), ("blank",), False)
     warnings = ["low_contrast"] if ink.level < LOW_CONTRAST else []
     if ink.sign < 0:
         warnings.append("inverted")
-    keep, box, odd = _digit(ink.depth, ink.threshold)
-    strokes = _strokes(_crop(ink, keep, box), ink.level, ink.noise)
-    side = max(box[2] - box[0], box[3] - box[1]) * ink.factor
-    return Canonical(_placed(strokes), (*warnings, *odd), side < COARSE)
+    keep, box, odd = _digit(ink)
+    side = max(box[2] - box[0], box[3] - box[1]) << len(ink.levels.pixels) - 1
+    return Canonical(_placed(_thickened(_strokes(ink, keep, box))), (*warnings, *odd), side < COARSE)
 
 
-def _digit(depth: np.ndarray, threshold: float) -> tuple[np.ndarray, Box, list[str]]:
-    """Mask of the digit's components, their box and what is odd about them."""
-    mask = (depth > threshold).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str]]:
+    """Mask of the digit's components, None for all there is; their box; and what is odd about them."""
+    mask = ink.mask
+    left, top, width, height = cv2.boundingRect(mask)
+    inner = mask[top : top + height, left : left + width]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
     kept: list[int] = [1]
     odd: list[str] = []
-    keep = mask > 0
     if count > 2:
-        kept, odd = _parts(depth, labels, stats)
-        keep = np.isin(labels, kept)
-    left, top = stats[kept, :2].min(axis=0)
-    right, bottom = (stats[kept, :2] + stats[kept, 2:4]).max(axis=0)
-    box = int(left), int(top), int(right), int(bottom)
-    if _touches(keep):
+        kept, odd = _parts(ink.depth[top : top + height, left : left + width], labels, stats)
+        mask = np.zeros_like(mask)
+        mask[top : top + height, left : left + width] = np.isin(labels, kept) * np.uint8(255)
+        left, top, width, height = cv2.boundingRect(mask)
+    if not ink.even and runs_off(mask):
         odd.append("cropped")
-    return keep, box, odd
-
-
-def _touches(keep: np.ndarray) -> bool:
-    """Whether ink runs off the picture: along more than a twentieth of one of its edges."""
-    return any(edge.mean() > 0.05 for edge in (keep[0], keep[-1], keep[:, 0], keep[:, -1]))
+    return None if count == 2 and ink.noise == 0 else mask, (left, top, left + width, top + height), odd
 
 
 def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[list[int], list[str]]:
     """Labels of the main component and of those that belong to it (not faint, no specks, not far), and what is odd."""
-    mass = np.bincount(labels.ravel(), np.clip(depth, 0, None).ravel())
+    mass = np.bincount(labels.ravel(), depth.ravel())
     mass[0] = 0
     mean = mass / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     main = int((mass * mean).argmax())
@@ -136,61 +147,71 @@ def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[li
     return [int(i) for i in np.flatnonzero(kept)], odd
 
 
-def _crop(ink: Ink, keep: np.ndarray, box: Box) -> np.ndarray:
-    """Depth of the digit's ink alone, float32, longer side WORK_BOX; from the full pixels where it is small."""
-    left, top, right, bottom = max(box[0] - 1, 0), max(box[1] - 1, 0), box[2] + 1, box[3] + 1
-    if max(right - left, bottom - top) >= WORK_BOX:
-        part = ink.small[top:bottom, left:right]
-    else:
-        part = ink.pixels[top * ink.factor : bottom * ink.factor, left * ink.factor : right * ink.factor]
-    scale = WORK_BOX / max(part.shape[:2])
+def _strokes(ink: Ink, keep: np.ndarray | None, box: Box) -> np.ndarray:
+    """The digit's ink alone, uint8 [h, w], 0 to 255, soft at the edges, cropped to its box."""
+    left, top = max(box[0] - 1, 0), max(box[1] - 1, 0)
+    right, bottom = min(box[2] + 1, ink.depth.shape[1]), min(box[3] + 1, ink.depth.shape[0])
+    part, finer = ink.levels.part(left, top, right, bottom, FINE)
+    level, noise = ink.level, ink.noise
+    longer = max(part.shape)
+    scale = WORK_BOX / longer if longer < FINE else 1
     size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
-    if scale < 1:
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    else:  # as floats: the interpolation may overshoot
-        part = cv2.resize(part.astype(np.float32), size, interpolation=cv2.INTER_LANCZOS4)
-    paper = ink.paper if ink.paper.size == 1 else cv2.resize(ink.paper[top:bottom, left:right], size)
-    near = cv2.dilate(keep[top:bottom, left:right].astype(np.uint8), np.ones((3, 3), np.uint8))
-    return ink.depth_in(part, paper) * cv2.resize(near, size, interpolation=cv2.INTER_NEAREST)
-
-
-def _strokes(ink: np.ndarray, level: float, noise: float) -> np.ndarray:
-    """Ink in 0..1, soft at the edges, cropped to its box, at least THINNEST."""
-    level = min(level, float(np.quantile(ink[ink > 0.4 * ink.max()], 0.9)))  # thin strokes have paled in the reduction
+    if scale > 1:
+        part = cv2.resize(part, size, interpolation=cv2.INTER_LANCZOS4 if longer < COARSE else cv2.INTER_CUBIC)
+    paper = ink.paper
+    if not isinstance(paper, int):
+        paper = cv2.resize(paper[top:bottom, left:right], size)
+    depth = depth_of(part, paper, ink.sign)
+    if finer > 1:  # thin strokes have paled in the reduction
+        level, noise = level_of(depth, ink.threshold), noise_of(part)
     low = min(2 * noise, 0.4 * level)
-    strokes = np.clip((ink - low) / (level - low), 0, 1)
-    strokes = _boxed(strokes)
-    solid = (strokes > 0.5).astype(np.uint8)
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(solid, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
+    strokes = cv2.addWeighted(depth, 255 / (level - low), depth, 0, -255 * low / (level - low))
+    if keep is not None:
+        near = cv2.dilate(keep[top:bottom, left:right], _SQUARE)
+        strokes = cv2.bitwise_and(strokes, cv2.resize(near, size, interpolation=cv2.INTER_NEAREST))
+    return _boxed(strokes)
+
+
+def _thickened(strokes: np.ndarray) -> np.ndarray:
+    """Strokes made at least THINNEST."""
     unit = max(strokes.shape) / BOX
-    thickness = 4 * (float(depth.sum()) / max(int(solid.sum()), 1) - 0.5) / unit
-    lacking = round((THINNEST - thickness) * unit)
-    if lacking > 0:
-        pad = lacking
-        strokes = cv2.copyMakeBorder(strokes, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
-        strokes = cv2.dilate(strokes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (lacking + 1, lacking + 1)))
-        strokes = _boxed(strokes)
-    return strokes
+    _, solid = cv2.threshold(cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT), 127, 255, cv2.THRESH_BINARY)
+    depth = cv2.distanceTransform(solid, cv2.DIST_L2, 3)
+    thickness = 4 * (cv2.mean(depth, solid)[0] - 0.5) / unit
+    lacking = (THINNEST - thickness) * unit
+    if lacking <= 0.5:
+        return strokes
+    whole = int(lacking)
+    strokes = cv2.copyMakeBorder(strokes, whole + 1, whole + 1, whole + 1, whole + 1, cv2.BORDER_CONSTANT)
+    less, more = _grown(strokes, whole), _grown(strokes, whole + 1)
+    return _boxed(cv2.addWeighted(less, whole + 1 - lacking, more, lacking - whole, 0))
+
+
+def _grown(strokes: np.ndarray, pixels: int) -> np.ndarray:
+    """Strokes thicker by so many pixels."""
+    return cv2.dilate(strokes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pixels + 1, pixels + 1)))
 
 
 def _boxed(strokes: np.ndarray) -> np.ndarray:
-    solid = strokes > 0.3
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    if not rows.size:
-        return strokes
-    return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left, top, width, height = cv2.boundingRect(cv2.threshold(strokes, 76, 255, cv2.THRESH_BINARY)[1])
+    return strokes[top : top + height, left : left + width] if width else strokes
 
 
 def _placed(strokes: np.ndarray) -> np.ndarray:
-    h, w = strokes.shape
-    side = max(h, w)
-    square = np.zeros((side, side), np.float32)
-    y, x = (side - h) // 2, (side - w) // 2
-    square[y : y + h, x : x + w] = strokes
+    """Reduced so that the longer side is BOX, centre of mass in the middle of uint8 [28, 28]."""
+    height, width = strokes.shape
+    across, down = max(height - width, 0), max(width - height, 0)
+    square = cv2.copyMakeBorder(
+        strokes, down // 2, down - down // 2, across // 2, across - across // 2, cv2.BORDER_CONSTANT
+    )
     box = cv2.resize(square, (BOX, BOX), interpolation=cv2.INTER_AREA)
-    box *= 255 / max(float(box.max()), 1e-6)
+    brightest = cv2.minMaxLoc(box)[1]
+    if 0 < brightest < 255:
+        box = cv2.convertScaleAbs(box, alpha=255 / brightest)
+    moments = cv2.moments(box)
+    mass = max(moments["m00"], 1)
+    left = min(max(round(CENTRE - moments["m10"] / mass), 0), SIDE - BOX)
+    top = min(max(round(CENTRE - moments["m01"] / mass), 0), SIDE - BOX)
     picture = np.zeros((SIDE, SIDE), np.uint8)
-    picture[4:24, 4:24] = np.clip(box + 0.5, 0, 255)
-    down, across = (float(c[0]) for c in _centroids(picture[None]))
-    shift = np.float32([[1, 0, round(CENTRE - across)], [0, 1, round(CENTRE - down)]])
-    return cv2.warpAffine(picture, shift, (SIDE, SIDE), flags=cv2.INTER_NEAREST)
+    picture[top : top + BOX, left : left + BOX] = box
+    return picture

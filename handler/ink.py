@@ -1,7 +1,7 @@
-"""Pixels of any picture -> how much ink is where: one plane, paper 0, ink positive whatever its colour.
+"""Pixels of any image -> how much ink is where: one plane, paper 0, ink positive whatever its colour.
 
-transparency, colours -> one plane -> paper (flat, a gradient, or uneven) -> its difference from it, with the threshold
-between paper and ink, the level of full ink and the paper's noise.
+levels of grey -> paper: one level where the frame is even, as in most drawings; else a model of uneven paper
+-> its difference from it, with the threshold between paper and ink, the level of full ink and the paper's noise.
 """
 
 from typing import NamedTuple
@@ -9,80 +9,96 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from paper import depth_of, find_paper, quantile, ring
-from reduction import reduced
-from transparency import opaque
+from levels import Levels, quantile, quantiles, ring
+from paper import depth_of, find_paper
 
-LOCATE_SIDE = 256  # pixels; paper and ink are told apart in a picture reduced to this
 BLANK = 10.0  # grey levels; less contrast than this is no ink
+SAMPLED = 32  # pixels of the shorter side; a sample tells levels as well as the whole
+EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of one level differ by less
+OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 
 
 class Ink(NamedTuple):
     """What `find_ink` found.
 
-    pixels: uint8 [h, w] or [h, w, 3], opaque.
-    small: the same reduced by `factor`, uint8 [h', w'] or [h', w', 3]; what follows was found in it.
-    axis: float32 [3], the axis of colour on which ink and paper differ most; None for grey.
-    paper: float32 [h', w'] or [1, 1], what it would be without ink, along that axis.
-    depth: float32 [h', w'], its ink; paper is about 0.
+    levels: the image.
+    paper: uint8 [h, w] of the smallest level, what it would be without ink; or one level.
+    depth: uint8 [h, w], its ink; paper is 0.
+    mask: uint8 [h, w], 255 where it is over the threshold, else 0.
     sign: 1 where ink is lighter than paper, -1 where it is darker, 0 where both occur.
     threshold, level, noise: between paper and ink; of full ink; standard deviation of the paper. All in grey levels.
+    even: whether the paper is of one level and the frame free of ink.
     """
 
-    pixels: np.ndarray
-    small: np.ndarray
-    factor: int
-    axis: np.ndarray | None
-    paper: np.ndarray
+    levels: Levels
+    paper: np.ndarray | int
     depth: np.ndarray
+    mask: np.ndarray
     sign: int
     threshold: float
     level: float
     noise: float
+    even: bool
 
     @property
     def blank(self) -> bool:
         return self.level < BLANK or self.level < 4 * self.noise
 
-    def depth_in(self, pixels: np.ndarray, paper: np.ndarray) -> np.ndarray:
-        """Depth of the ink, float32 [h, w], in a part of the picture that lies on `paper`."""
-        return depth_of(_along(pixels, self.axis) - paper, self.sign)
+    @property
+    def cropped(self) -> bool:
+        """Whether ink runs off the image: along more than a twentieth of one of its edges."""
+        return runs_off(self.mask)
 
 
-def find_ink(pixels: np.ndarray) -> Ink:
-    """Ink in uint8 pixels, grey [h, w], RGB [h, w, 3] or RGBA [h, w, 4]."""
-    pixels = opaque(pixels)
-    factor = -(-max(pixels.shape[:2]) // LOCATE_SIDE)
-    small = reduced(pixels, factor)
-    axis = None if small.ndim == 2 else _axis(small)
-    plane = _along(small, axis)
-    paper, sign = find_paper(plane)
-    depth = depth_of(plane - paper, sign)
-    return Ink(pixels, small, factor, axis, paper, depth, sign, *_levels(depth))
+def find_ink(levels: Levels) -> Ink:
+    """Ink in an image."""
+    small = levels.small
+    paper, sign, even, off = _even_paper(small)
+    if not even:
+        paper, sign = find_paper(small)
+        off = quantile(ring(cv2.absdiff(small, paper)), 0.5)
+    depth = depth_of(small, paper, sign)
+    noise = min(1.4826 * off, noise_of(small)) if off else 0.0
+    threshold, level = _levels(depth, noise)
+    _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
+    return Ink(levels, paper, depth, mask, sign, threshold, level, noise, even)
 
 
-def _axis(pixels: np.ndarray) -> np.ndarray:
-    """The axis, float32 [3], along which colours differ most from the frame's; its absolute parts sum to 1."""
-    away = cv2.subtract(pixels.astype(np.float32), np.array([*np.median(ring(pixels), axis=0), 0])).reshape(-1, 3)
-    _, axes = np.linalg.eigh(away.T @ away)
-    axis = axes[:, -1]
-    return axis / np.abs(axis).sum() * (1 if axis.sum() >= 0 else -1)
+def _even_paper(small: np.ndarray) -> tuple[np.ndarray | int, int, bool, float]:
+    """Level of the paper, sign of the ink, whether the frame is so even, and by how much half of it is off."""
+    first, low_half, level, high_half, last = quantiles(ring(small), 0.025, 0.25, 0.5, 0.75, 0.975)
+    low, high, _, _ = cv2.minMaxLoc(small)
+    lighter, darker = high - level, level - low
+    contrast = max(lighter, darker)
+    even = last - first <= EVEN * contrast and min(lighter, darker) <= OTHER * contrast
+    return level, 1 if lighter > darker else -1, bool(even), (high_half - low_half) / 2
 
 
-def _along(pixels: np.ndarray, axis: np.ndarray | None) -> np.ndarray:
-    """Float32 [h, w] of grey or coloured pixels."""
-    return pixels.astype(np.float32) if axis is None else cv2.transform(pixels.astype(np.float32), axis[None, :])
+def noise_of(plane: np.ndarray) -> float:
+    """Standard deviation of the paper, from the differences of neighbours: light that falls off and lines are none."""
+    if plane.shape[1] < 2:
+        return 0.0
+    step = max(plane.shape[0] // SAMPLED, 1)
+    rows = plane[step // 2 :: step]
+    return 1.05 * quantile(cv2.absdiff(rows[:, 1:], rows[:, :-1]), 0.5)
 
 
-def _levels(depth: np.ndarray) -> tuple[float, float, float]:
-    """Threshold between paper and ink (Otsu's, within reason), level of full ink, noise of the paper."""
-    noise = 1.4826 * quantile(np.abs(ring(depth)), 0.5)
-    top = float(depth.max())
-    if top < 2:
-        return 1.0, 0.0, noise
-    counted = np.clip(depth * (255 / top), 0, 255).astype(np.uint8)
-    otsu, _ = cv2.threshold(counted, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    threshold = max(otsu * top / 255, 3 * noise)
-    inked = depth[depth > threshold]
-    level = quantile(inked, 0.9) if inked.size else 0.0
-    return min(max(threshold, 0.4 * level), 0.6 * level), level, noise
+def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
+    """Threshold between paper and ink (Otsu's, within reason), level of full ink."""
+    otsu, _ = cv2.threshold(depth, 0, 255, cv2.THRESH_OTSU)
+    threshold = max(otsu, 3 * noise)
+    level = level_of(depth, threshold)
+    return min(max(threshold, 0.4 * level), 0.6 * level), level
+
+
+def level_of(depth: np.ndarray, threshold: float) -> float:
+    """Depth of full ink: nine tenths of what is over the threshold have less."""
+    step = max(min(depth.shape) // SAMPLED, 1)
+    sample = depth[::step, ::step]
+    inked = sample[sample > threshold]
+    return quantile(inked, 0.9) if inked.size else 0.0
+
+
+def runs_off(mask: np.ndarray) -> bool:
+    """Whether the mask has more than a twentieth of one of the image's edges."""
+    return any(cv2.countNonZero(edge) > 0.05 * edge.size for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))

@@ -9,9 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from canonical import as_mnist, canonicalize
+from candidates import in_doubt, others
+from canonical import Canonical, as_mnist, drawn
 from decode import PictureError, decode, max_pixels_from_environment
 from digit import SIDE
+from ink import find_ink
+from levels import Levels
+from transparency import opaque
 
 
 class Reading(NamedTuple):
@@ -19,10 +23,14 @@ class Reading(NamedTuple):
 
     warnings: short machine-readable strings.
     coarse: the digit was so small in the image that its picture is blurred.
+    others: further readings of an image whose plain one is in doubt; vote.py chooses.
+    contested: it was chosen from several.
     """
 
     warnings: tuple[str, ...] = ()
     coarse: bool = False
+    others: tuple[Canonical, ...] = ()
+    contested: bool = False
 
 
 _PLAIN = Reading()
@@ -63,11 +71,14 @@ def read(
 def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | PictureError:
     """Write the canonical picture of `pixels` into `picture`."""
     try:
-        picture[:], warnings, coarse = canonicalize(pixels)
+        ink = find_ink(Levels(opaque(pixels)))
+        plain = drawn(ink)
+        more = others(ink, plain) if in_doubt(ink, plain) else ()
     except Exception:  # a bug of ours must cost one picture, not its whole batch
         logging.getLogger(__name__).exception("cannot canonicalize pixels of shape %s", pixels.shape)
         return PictureError("The image could not be read because of an internal error.")
-    return Reading(warnings, coarse)
+    picture[:] = plain.picture
+    return Reading(plain.warnings, plain.coarse, tuple(more))
 
 
 def _small_grey(pixels: np.ndarray) -> np.ndarray | None:

@@ -24,6 +24,7 @@ INKED = 100  # grey level from which a pixel counts as inked
 TOO_MUCH_INK = 0.42  # mean grey level as a share of 255; the fattest of MNIST's 70,000 has 0.40
 NEVER_A_DIGIT = {"blank", "cluttered", "several_shapes", "too_much_ink"}
 VERY_FAR = 2.0  # of the farthest squared distance
+CONTESTED = 0.6  # of it, for the nearest of several readings
 
 
 class Judgement(NamedTuple):
@@ -74,26 +75,46 @@ def judge(
     judgements: list[Judgement] = [Judgement("digit", ())] * len(readings)
     for coarse in (False, True):
         these = [i for i, reading in enumerate(readings) if reading.coarse is coarse]
-        found = _flags(logits[these], pictures[these], limits[coarse]) if these else ()
+        nearer = np.array([CONTESTED if readings[i].contested else 1.0 for i in these])
+        found = _flags(logits[these], pictures[these], limits[coarse], nearer) if these else ()
         for i, flags in zip(these, found, strict=True):
-            judgements[i] = _judgement(readings[i].warnings, *flags)
+            judgements[i] = _judgement(readings[i], *flags)
     return judgements
 
 
-def _flags(logits: np.ndarray, pictures: np.ndarray, limits: Limits) -> Iterable[tuple[bool, ...]]:
-    """For each prediction: too much ink, far from its class, very far, weak, unsure."""
+def remoteness(
+    logits: np.ndarray, pictures: np.ndarray, readings: Sequence[Reading], limits: tuple[Limits, Limits]
+) -> np.ndarray:
+    """Squared distance of each picture from its predicted class, float64 [n], as a share of the farthest."""
+    far = np.zeros(len(readings))
+    coarse = np.array([reading.coarse for reading in readings], bool)
+    for kind in (False, True):
+        these = coarse == kind
+        if these.any():
+            of = limits[kind]
+            far[these] = distances(logits[these], pictures[these], of.centre, of.precision) / of.farthest
+    return far
+
+
+def _flags(logits: np.ndarray, pictures: np.ndarray, limits: Limits, nearer: np.ndarray) -> Iterable[tuple[bool, ...]]:
+    """For each prediction: too much ink, far from its class, very far, weak, unsure.
+
+    Args:
+        nearer: what of the farthest distance each may have, float64 [n].
+    """
     far = distances(logits, pictures, limits.centre, limits.precision) / limits.farthest
     strength, surest = strengths(logits)
     too_much = pictures.mean(axis=(1, 2)) > TOO_MUCH_INK * 255
-    return zip(too_much, far > 1, far > VERY_FAR, strength < limits.weakest, surest < limits.unsure, strict=True)
+    return zip(too_much, far > nearer, far > VERY_FAR, strength < limits.weakest, surest < limits.unsure, strict=True)
 
 
-def _judgement(read: tuple[str, ...], too_much: bool, far: bool, very_far: bool, weak: bool, unsure: bool) -> Judgement:
+def _judgement(reading: Reading, too_much: bool, far: bool, very_far: bool, weak: bool, unsure: bool) -> Judgement:
     named = {"too_much_ink": too_much, "unlike_a_digit": far, "unfamiliar": weak, "low_confidence": unsure}
-    warnings = (*read, *(name for name, is_so in named.items() if is_so))
+    warnings = (*reading.warnings, *(name for name, is_so in named.items() if is_so))
     if very_far or (far and weak) or not NEVER_A_DIGIT.isdisjoint(warnings):
         return Judgement("not_a_digit", warnings)
-    return Judgement("uncertain" if far or weak or unsure else "digit", warnings)
+    doubtful = reading.contested and "cropped" in reading.warnings
+    return Judgement("uncertain" if far or weak or unsure or doubtful else "digit", warnings)
 
 
 def strengths(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,7 @@ async def serve(settings: Settings) -> None:
         for task in tasks[:3]:
             task.cancel()
         await asyncio.wait(tasks, timeout=2)
+        await asyncio.sleep(0.1)  # Granian's threads end a moment later; before, leaving the interpreter may abort it
 
 
 def application(

@@ -86,7 +86,7 @@ class Api:
             again = Item(item.image, item.flags, item.deadline, item.traceparent)
             request.items.append(again)
             try:
-                batcher.submit([again], first=True)  # before one request's many huge images
+                batcher.submit([again])
                 result = await again.result
             except asyncio.CancelledError:
                 batcher.cancel(again)

@@ -2,16 +2,17 @@
 
 submit -> queue -> batch, as soon as one of `max_in_flight` slots is free -> send -> each item's own reply
 
-The batcher is work-conserving: while a slot is free and an image waits, a batch goes. It takes the oldest images, up to
-`max_batch_size` of them and `max_batch_bytes` together; an image that has more bytes than that goes by itself. A lone
-image never waits for company, and while all slots are busy the next batch gathers.
+The batcher is work-conserving: while a slot is free and an image waits, a batch goes. It takes one image of each
+waiting request in turn, the oldest request first, up to `max_batch_size` images and `max_batch_bytes` together; an
+image that has more bytes than that goes by itself. A lone image never waits for company, a request of many images does
+not keep others waiting, and while all slots are busy the next batch gathers.
 """
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import chain
+from itertools import chain, count
 from time import monotonic
 from typing import NamedTuple
 
@@ -39,15 +40,27 @@ class Item:
         flags: of the wire format (proxy/torchserve.py).
         deadline: monotonic seconds.
         traceparent: W3C trace context of the request, "" for none.
+        request: number of the request among those of its batcher, which take turns.
         result: future of the reply or of what went wrong; never an exception.
         enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
     """
 
-    __slots__ = ("completed", "deadline", "dispatched", "enqueued", "flags", "image", "result", "traceparent")
+    __slots__ = (
+        "completed",
+        "deadline",
+        "dispatched",
+        "enqueued",
+        "flags",
+        "image",
+        "request",
+        "result",
+        "traceparent",
+    )
 
     def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
         self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
         self.result: asyncio.Future[Result]
+        self.request = 0
         self.enqueued = self.dispatched = self.completed = 0.0
 
 
@@ -79,21 +92,19 @@ class Batcher:
         limits: of its queue and its batches.
 
     Attributes:
+        queued: images waiting.
         on_batch: called after each batch with its images and its seconds.
     """
 
     def __init__(self, send: Send, overloaded: Cause, limits: Limits) -> None:
         self._send, self._overloaded, self._limits = send, overloaded, limits
         self._loop = asyncio.get_running_loop()
-        self._queue: OrderedDict[Item, None] = OrderedDict()
+        self._queue: OrderedDict[int, deque[Item]] = OrderedDict()  # the waiting items of each request, by its number
+        self._numbers = count()
         self._in_flight: dict[asyncio.Task[None], list[Item]] = {}
         self._dispatch_scheduled = False
+        self.queued = 0
         self.on_batch: Callable[[int, float], None] = lambda images, seconds: None
-
-    @property
-    def queued(self) -> int:
-        """Images waiting."""
-        return len(self._queue)
 
     @property
     def in_flight(self) -> int:
@@ -102,33 +113,40 @@ class Batcher:
 
     def check_room(self, images: int = 1) -> None:
         """Raise Overloaded where the queue has no room for so many; an empty queue takes any number."""
-        if self._queue and len(self._queue) + images > self._limits.queue_size:
+        if self.queued and self.queued + images > self._limits.queue_size:
             raise Overloaded(self._overloaded)
 
-    def submit(self, items: Sequence[Item], first: bool = False) -> None:
-        """Queue the items, last or `first`; each one's `result` is set later. Raises Overloaded, and queues none."""
+    def submit(self, items: Sequence[Item]) -> None:
+        """Queue the items of a request; each one's `result` is set later. Raises Overloaded, and then queues none."""
         self.check_room(len(items))
-        now = monotonic()
+        now, request = monotonic(), next(self._numbers)
         for item in items:
-            item.result, item.enqueued = self._loop.create_future(), now
-            self._queue[item] = None
-            if first:
-                self._queue.move_to_end(item, last=False)
+            item.result, item.enqueued, item.request = self._loop.create_future(), now, request
+        self._queue[request] = deque(items)
+        self.queued += len(items)
         if not self._dispatch_scheduled:  # once for all that arrives in this turn of the loop
             self._dispatch_scheduled = True
             self._loop.call_soon(self._dispatch)
 
     def cancel(self, item: Item) -> None:
         """Nobody waits for this item any more."""
-        self._queue.pop(item, None)
+        self._remove(item)
         item.result.cancel()
+
+    def _remove(self, item: Item) -> None:
+        waiting = self._queue.get(item.request)
+        if waiting and item in waiting:
+            waiting.remove(item)
+            self.queued -= 1
+            if not waiting:
+                del self._queue[item.request]
 
     def sweep(self) -> None:
         """Fail what is past its deadline; to be called every SWEEP_SECONDS, since a timer for each would cost more."""
         now = monotonic()
-        expired = [i for i in chain(self._queue, *self._in_flight.values()) if now > i.deadline and not i.result.done()]
-        for item in expired:
-            self._queue.pop(item, None)
+        known = chain(*self._queue.values(), *self._in_flight.values())
+        for item in [item for item in known if now > item.deadline and not item.result.done()]:
+            self._remove(item)
             item.result.set_result(DeadlineExceeded())
 
     def _dispatch(self) -> None:
@@ -140,13 +158,18 @@ class Batcher:
     def _next_batch(self) -> list[Item]:
         batch, size, now = list[Item](), 0, monotonic()
         while self._queue and len(batch) < self._limits.max_batch_size:
-            item = next(iter(self._queue))
-            size += len(item.image)
+            request, waiting = next(iter(self._queue.items()))
+            size += len(waiting[0].image)
             if batch and size > self._limits.max_batch_bytes:
                 break
-            del self._queue[item]
+            item = waiting.popleft()
             item.dispatched = now
             batch.append(item)
+            if waiting:
+                self._queue.move_to_end(request)
+            else:
+                del self._queue[request]
+        self.queued -= len(batch)
         return batch
 
     async def _run(self, batch: list[Item]) -> None:

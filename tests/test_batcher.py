@@ -310,3 +310,21 @@ def test_images_know_when_they_were_queued_sent_and_answered():
         assert batches == [(1, True), (2, True)]
 
     run(scenario)
+
+
+def test_requests_of_many_images_take_turns():
+    async def scenario():
+        upstream = Upstream()
+        batcher = batcher_for(upstream, max_batch_size=2)
+        first = await queued(batcher, b"0")
+        many, other = items(b"a1", b"a2", b"a3"), items(b"b1")
+        batcher.submit(many)
+        batcher.submit(other)
+        batcher.cancel(many[1])
+        assert batcher.queued == 3
+        upstream.open.set()
+        await results([*first, many[0], many[2], *other])
+        assert upstream.batches == [[b"0"], [b"a1", b"b1"], [b"a3"]]
+        assert batcher.queued == 0
+
+    run(scenario)

@@ -193,8 +193,8 @@ def test_metrics_that_manifests_name_exist():
     assert annotations["prometheus.io/port"] == environment(containers()["proxy"])["PORT"]
     example = yaml.safe_load((EXAMPLE / "horizontalpodautoscaler.yaml").read_text())["spec"]["metrics"]
     named = {metric["pods"]["metric"]["name"] for metric in example if metric["type"] == "Pods"}
-    assert named == {"mnist_queue_pictures"}
-    assert named <= {family.name for family in Metrics().registry.collect()}
+    assert named == {"mnist_queue_images"}
+    assert named <= {family.name for family in Metrics(()).registry.collect()}
 
 
 # --- the container ----------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def rows(text: str, name: str) -> list[list[str]]:
 
 def test_settings_table():
     shown = [[cell.strip("`") for cell in row] for row in rows((ROOT / "docs/settings.md").read_text(), "settings")]
-    of_cpus = {"TS_WORKERS": "2 to 8", "LARGE_IN_FLIGHT": "3 to 9"}
+    of_cpus = {"TS_WORKERS": "2 to 8"}
     assert shown == [[name, of_cpus.get(name, value or "none"), about] for name, value, about in table()]
 
 

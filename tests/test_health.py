@@ -125,7 +125,7 @@ def test_a_torchserve_that_is_away_takes_nothing_until_both_models_have_answered
         far.state.update(mnist_small=AWAY, mnist_large=AWAY)
         await reaches(health, State.UNREACHABLE)
         assert refusal(health) is Cause.TORCHSERVE_UNREACHABLE
-        far.state["mnist_small"] = 200
+        far.state.update(mnist_small=200, mnist_large=ModelServerError())  # it listens before its models are loaded
         seen = far.probes
         await eventually(lambda: far.probes > seen + 10)
         assert health.state is State.UNREACHABLE

@@ -238,3 +238,21 @@ def test_what_waits_at_the_end_is_written():
     os.close(writing)
     with os.fdopen(reading) as file:
         assert len(file.read().splitlines()) == 4
+
+
+def test_after_an_output_that_ended_within_a_line_the_next_line_begins_anew():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    log = AccessLog("json", writing)
+    for _ in range(5000):  # more than a pipe holds: one line is written in part
+        log.observe(request(), OK)
+    log.flush()
+    assert eventually(lambda: log.lost)
+    before = os.read(reading, 1 << 20)
+    log.observe(request(x_request_id="after"), OK)
+    log.close()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        *_, cut, last = (before + file.read()).splitlines()
+    assert json.loads(last)["id"] == "after"
+    assert not cut.endswith(b"}")

@@ -1,6 +1,7 @@
 """Pictures unlike MNIST's through the code that serves -> one table, one figure, docs/robustness.json.
 
-pictures -> encoded files -> reader.read -> the packed forward pass -> verdict.judge -> share right, or share flagged.
+pictures -> encoded files -> reader.read -> vote.settle with the packed forward pass -> verdict.judge
+-> share right, or share flagged.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 import forward
 import verdict
+import vote
 from reader import Reading, read
 from train import mnist, onnx_graph, strips, tables, uploads
 from train.evaluate import hardware
@@ -69,10 +71,10 @@ class Served:
     def __call__(self, images: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Pictures seen, classes predicted, verdicts. Raises the error of an image that cannot be read."""
         pictures, outcomes = read(images)
+        pictures, outcomes, logits = vote.settle(pictures, outcomes, self._forward, self._limits)
         readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
         if len(readings) < len(images):
             raise next(outcome for outcome in outcomes if not isinstance(outcome, Reading))
-        logits = self._forward(pictures)
         judgements = verdict.judge(logits, pictures, readings, self._limits)
         return pictures, logits.argmax(axis=1), [judgement.verdict for judgement in judgements]
 
