@@ -56,7 +56,7 @@ PROTECTIONS = (
     ),
     Protection(
         "a queue without bound", "proxy/batcher.py",
-        "        if self._queue and len(self._queue) + images > self._limits.queue_size:\n", "        if False:\n",
+        "        if self.queued and self.queued + images > self._limits.queue_size:\n", "        if False:\n",
         "tests/faults/test_clients.py -k queue_full",
     ),
     Protection(

@@ -162,6 +162,8 @@ def test_a_batch_of_40_megapixel_pictures_lets_others_pass(stack, cases):
     with ThreadPoolExecutor(2) as pool:
         hogs = [pool.submit(exchange, stack.port, batch) for _ in range(2)]
         time.sleep(1)
+        answers = [exchange(stack.port, upload(picture)) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200] * 3
         tally = at_once(stack.port, cases * 3)
         assert tally.right == tally.sent, dump(tally)
         assert not any(hog.done() for hog in hogs), "the others had to wait for the whole batch"
