@@ -3,7 +3,7 @@
 #
 #   docker build -t mnist .                            CPU
 #   docker build -t mnist --build-arg DEVICE=cu130 .   CUDA 13.0; run it with --gpus all
-#   docker run --read-only --tmpfs /run/mnist:uid=10001,mode=700 -p 3001:3001 mnist
+#   docker run --read-only --tmpfs /run/mnist:exec,uid=10001,mode=700 -p 3001:3001 mnist
 
 ARG PYTHON=3.11
 ARG BASE=python:${PYTHON}-slim-bookworm
@@ -15,19 +15,20 @@ ARG DEVICE=cpu
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /srv/mnist
 COPY requirements.txt .
-# Only what serving needs: the file's first section. A Java runtime comes with it, in a wheel.
+COPY serve/install.py serve/
+# Only what serving needs. A Java runtime comes with it, in a wheel.
 RUN python -m venv .venv \
-    && sed '/^# training/,$d' requirements.txt > /tmp/serving.txt \
-    && PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/${DEVICE} ${PIP_EXTRA_INDEX_URL:-}" \
-       .venv/bin/pip install --no-cache-dir -r /tmp/serving.txt \
+    && PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/${DEVICE} ${PIP_EXTRA_INDEX_URL:-}" PIP_NO_CACHE_DIR=1 \
+       .venv/bin/python -m serve.install serving \
     # a tenth of the image that only building against torch needs
     && rm -rf .venv/lib/python*/site-packages/torch/test .venv/lib/python*/site-packages/torch/include
 COPY . .
-RUN touch .venv/.installed && make .venv/torchserve.aot model_store/mnist.mar
+RUN touch .venv/.client && make .venv/torchserve.aot model_store/mnist.mar
 
 FROM ${BASE}
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /run/mnist --shell /usr/sbin/nologin mnist \
-    && install -d -o mnist -g mnist -m 700 /run/mnist
+# Any user of group 0 may run it, as OpenShift wants: the group has the user's rights.
+RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /run/mnist --shell /usr/sbin/nologin mnist \
+    && install -d -o 10001 -g 0 -m 770 /run/mnist
 COPY --from=build /srv/mnist /srv/mnist
 # Everything that is written at run time lies under /run/mnist: give it a tmpfs, and the rest can be read-only.
 ENV PATH=/srv/mnist/.venv/bin:$PATH \
@@ -39,9 +40,9 @@ ENV PATH=/srv/mnist/.venv/bin:$PATH \
     HOST=0.0.0.0 \
     PORT=3001
 WORKDIR /srv/mnist
-USER 10001:10001
+USER 10001:0
 EXPOSE 3001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz', timeout=4)"]
+    CMD ["python", "-m", "serve.health"]
 CMD ["python", "-m", "serve"]

@@ -1,7 +1,7 @@
 """`python -m bench.budget`: where the time of a request goes, hop by hop, alone and at 64 and 256 connections.
 
-Time comes from the proxy's access log (arrival, queue, trip, total) and from wrk; CPU time from the kernel's accounts
-of each program, divided by the answers. `--cores 0` keeps the whole service on one core.
+Time comes from the proxy's access log (receive, queue, upstream, total) and from wrk, CPU time from the kernel's
+accounts of each program, divided by the answers. `--cores 0` keeps the whole service on one core.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from bench.servers import ours
 from tests.faults.stack import Stack
 
 PROGRAMS = {"model_service_worker": "workers", "ModelServer": "TorchServe", "-m proxy": "proxy"}
-HOPS = ("arrival", "queue", "trip", "total")
+HOPS = ("receive", "queue", "upstream", "total")
 WARM = 5  # seconds of load before: TorchServe's JVM compiles what it runs
 
 
@@ -63,7 +63,7 @@ def measured(stack: Stack, connections: int, seconds: int, file: Path) -> dict[s
     used = cpu_seconds(stack)
     used.subtract(before)
     answers = run.rate * seconds
-    time.sleep(1)  # the access log is written twice a second
+    time.sleep(1)  # the access log is written ten times a second
     lines = [json.loads(line) for line in stack.output.read_bytes()[log:].splitlines() if line.startswith(b'{"time"')]
     hops = {hop: round(median(line["ms"][hop] for line in lines), 3) for hop in HOPS}
     cost = {program: round(spent / answers * 1e6) for program, spent in used.items()}

@@ -125,7 +125,7 @@ def versions() -> dict[str, str]:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         "unknown",
     )
-    packages = ("torch", "torchserve", "onnxruntime", "httptools", "uvloop", "opencv-python-headless")
+    packages = ("torch", "torchserve", "onnxruntime", "granian", "uvloop", "opencv-python-headless")
     found = {name: version(name) for name in packages}
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.split("\n")[0].split(" [")[0]
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"

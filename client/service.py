@@ -5,8 +5,11 @@ A service that is busy or starting is asked again, for as long as it says and a 
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -43,6 +46,7 @@ class Service:
     def __init__(self, url: str, key: str | None = None, details: bool = False) -> None:
         self._url = url.rstrip("/") + "/api/mnist/batch" + ("?details=1" if details else "")
         self._session = requests.Session()
+        self._proxies = direct(url)
         if key:
             self._session.headers["X-API-Key"] = key
 
@@ -83,7 +87,7 @@ class Service:
     def _post(self, files: list[tuple[str, tuple[str, bytes]]]) -> tuple[int, dict[str, Any]]:
         for attempt in range(ATTEMPTS):
             try:
-                response = self._session.post(self._url, files=files, timeout=TIMEOUT)
+                response = self._session.post(self._url, files=files, timeout=TIMEOUT, proxies=self._proxies)
             except requests.ConnectionError as error:
                 raise ServiceFailure(f"nothing answers at {self._url}; is the service running?") from error
             except requests.RequestException as error:
@@ -95,6 +99,15 @@ class Service:
             return response.status_code, response.json()
         except ValueError as error:
             raise ServiceFailure(f"{self._url} does not answer as this service does") from error
+
+
+def direct(url: str) -> dict[str, str]:
+    """For requests: a URL on loopback goes through no proxy, whatever `http_proxy` says; empty for other hosts."""
+    host = urlsplit(url).hostname or ""
+    loopback = host == "localhost" or host.endswith(".localhost")
+    with suppress(ValueError):  # a name
+        loopback = ip_address(host).is_loopback
+    return {"no_proxy": host} if loopback else {}
 
 
 def _message(status: int, body: dict[str, Any]) -> str:

@@ -6,10 +6,12 @@ archive verified -> folder in RUN_DIR emptied -> exec: SIGTERM reaches the JVM i
 import argparse
 import os
 import shutil
+from pathlib import Path
 
 from proxy.settings import BadSetting, from_environment
+from serve.archive import BrokenArchive
+from serve.temporary import SOCKET, Fitness, fitness, warn
 from serve.torchserve import command, environment
-from train.archive import BrokenArchive
 
 
 def main() -> None:
@@ -18,16 +20,26 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m deploy.torchserve", description=about).parse_args()
     try:
         settings = from_environment()
-        store, home = settings.model_store.absolute(), settings.run_dir.absolute() / str(settings.port)
+        store, home = settings.model_store.absolute(), settings.home
         logs, temp = home / "logs", home / "temp"
         shutil.rmtree(home, ignore_errors=True)  # of the container that ended before this one
         logs.mkdir(parents=True)
         temp.mkdir()
+        check(temp)
         start = [*map(str, command(store / "mnist.mar", temp))]
         os.chdir(home)  # where TorchServe writes its tokens: TS_KEY_FILE of the proxy names that file
         os.execve(start[0], start, environment(settings, logs, temp))  # noqa: S606
     except (BadSetting, BrokenArchive, OSError) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+def check(temp: Path) -> None:
+    """Say in one line where the workers' unix sockets do not work. Raises BadSetting where nothing would."""
+    good_for = fitness(temp, SOCKET)
+    if good_for is Fitness.NOEXEC:
+        warn(temp, good_for)
+    elif good_for is not Fitness.GOOD:
+        raise BadSetting(f"RUN_DIR: {temp} is not usable: {good_for.value}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A batch on its way through the handler: rows -> images -> pictures -> answers -> a reply for each row.
 
-A row is either a trip of the proxy, marked by a header and answered with 200 whatever its pictures are, or one
-upload of a client that talks to TorchServe itself, answered with the upload's own status.
+A row is either a batch of the proxy, marked by a header and answered with 200 whatever its images are, or one upload of
+a client that talks to TorchServe itself, answered with the upload's own status.
 """
 
 import json
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-import trip
-from decode import ImageTooLarge, PictureError, UndecodableImage
+import wire
+from decode import PictureError, UndecodableImage
 from digit import CLASS_NAMES, SIDE
 from reader import Reading
 
-TRIP_HEADER = "X-Mnist-Trip"  # "shared" or "alone"
+PROXY_HEADER = "X-Mnist-Batch"  # marks the proxy's requests
 FIELDS = ("image", "data", "body")  # a part of that name, curl's usual name, or the raw body
 
 Answer = bytes | PictureError  # to one image: its JSON body, or what is wrong with it
@@ -32,21 +32,21 @@ class Row:
     """One row of a batch.
 
     Attributes:
-        images: bytes of its pictures; one, unless it is a trip.
-        flags: trip.DETAILS or 0 of each.
-        mark: "shared" or "alone" for a trip of the proxy, None for a client's own upload.
+        images: encoded bytes; one, unless the row is the proxy's.
+        flags: wire.DETAILS, wire.PROBE or 0 of each.
+        from_proxy: whether it is a batch of the proxy, and not a client's own upload.
         error: what is wrong with the row as a whole; it then has no images.
     """
 
     images: Sequence[bytes] = ()
     flags: Sequence[int] = ()
-    mark: str | None = None
+    from_proxy: bool = False
     error: PictureError | None = None
 
 
 @dataclass(slots=True)
 class Batch:
-    """All rows that TorchServe hands over at once, and what has become of their images so far.
+    """All rows that TorchServe passes at once, and what has become of their images so far.
 
     Attributes:
         pictures: uint8 [m, 28, 28], of the m images that can be read.
@@ -60,32 +60,32 @@ class Batch:
     logits: np.ndarray = field(default_factory=lambda: np.empty((0, len(CLASS_NAMES)), np.float32))
 
     def flagged(self, flag: int) -> set[int]:
-        """Positions, among the pictures, of those that travelled with `flag`."""
+        """Positions, among the pictures, of those whose image came with `flag`."""
         flags = (flag for row in self.rows for flag in row.flags)
         readable = [f for f, outcome in zip(flags, self.outcomes, strict=True) if isinstance(outcome, Reading)]
         return {position for position, f in enumerate(readable) if f & flag}
 
 
-def unpack(row: Mapping[str, Any], mark: str | None) -> Row:
-    """The images of a row that came with `mark` in its trip header."""
+def unpack(row: Mapping[str, Any], from_proxy: bool) -> Row:
+    """The images of a row; `from_proxy`: it came with PROXY_HEADER."""
     image = next((row[field] for field in FIELDS if field in row), None)
     if image is None:
         return Row(error=MissingImage("Send the picture as a file part named `image`, or as the raw body."))
     if not isinstance(image, bytes | bytearray):  # TorchServe parses JSON bodies
         return Row(error=UndecodableImage("Send the bytes of a PNG, JPEG, WebP, GIF, BMP or TIFF file."))
-    if mark is None:
+    if not from_proxy:
         return Row((bytes(image),), (0,))
     try:
-        images, flags = trip.decode(bytes(image))
+        images, flags = wire.decode(bytes(image))
     except ValueError:
-        return Row(error=UndecodableImage(f"This is no trip of the proxy's; leave out the header {TRIP_HEADER}."))
-    return Row(images, flags, mark)
+        return Row(error=UndecodableImage(f"This is no batch of the proxy's; leave out the header {PROXY_HEADER}."))
+    return Row(images, flags, from_proxy)
 
 
 def reply(row: Row, answers: Sequence[Answer], request_id: str | None) -> tuple[int, bytes]:
     """Status and body of TorchServe's response to a row whose images got these answers."""
-    if row.mark is not None and row.error is None:
-        return 200, trip.encode([_stowed(answer, row.mark) for answer in answers])
+    if row.from_proxy and row.error is None:
+        return 200, wire.encode([_status_and_body(answer) for answer in answers])
     answer = row.error or answers[0]
     if isinstance(answer, bytes):
         return 200, answer
@@ -93,10 +93,8 @@ def reply(row: Row, answers: Sequence[Answer], request_id: str | None) -> tuple[
     return answer.status, json.dumps({"success": False, "error": reason}).encode()
 
 
-def _stowed(answer: Answer, mark: str) -> tuple[int, bytes]:
-    """Status and body of one answer as it travels back to the proxy."""
+def _status_and_body(answer: Answer) -> tuple[int, bytes]:
+    """One answer as the proxy gets it."""
     if isinstance(answer, bytes):
         return 200, answer
-    if mark == "shared" and isinstance(answer, ImageTooLarge):
-        return trip.TRAVEL_ALONE, b""
     return answer.status, json.dumps({"code": answer.code, "message": answer.message}).encode()

@@ -10,9 +10,9 @@ from time import monotonic
 from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
 
-import trip
+import wire
 from batch import Batch
-from decode import ImageTooLarge, PictureError
+from decode import PictureError
 from digit import CLASS_NAMES
 from reader import Reading
 
@@ -49,11 +49,11 @@ class Drift:
         for row in batch.rows:
             for flag in row.flags:
                 outcome = next(outcomes)
-                told = _of(outcome, row.mark, classes, verdicts)
-                if not flag & trip.UNCOUNTED:
+                told = _of(outcome, classes, verdicts)
+                if not flag & wire.PROBE:
                     self._counts.update(told)
         if direct := sum(
-            len(row.flags) for row in batch.rows if row.mark is None
+            len(row.flags) for row in batch.rows if not row.from_proxy
         ):  # of clients that do without the proxy
             self._counts[BATCHES] += 1
             self._counts[ROWS] += direct
@@ -62,7 +62,7 @@ class Drift:
 
     def samples(self, batch: Batch) -> bool:
         """Whether all of the batch is to be judged, for the count of verdicts alone."""
-        if monotonic() - self._sampled < SAMPLE_PERIOD or len(batch.flagged(trip.UNCOUNTED)) == len(batch.logits):
+        if monotonic() - self._sampled < SAMPLE_PERIOD or len(batch.flagged(wire.PROBE)) == len(batch.logits):
             return False
         self._sampled = monotonic()
         return True
@@ -75,12 +75,10 @@ class Drift:
 
 
 def _of(
-    outcome: Reading | PictureError, mark: str | None, classes: Iterator[int], verdicts: Iterator[str]
+    outcome: Reading | PictureError, classes: Iterator[int], verdicts: Iterator[str]
 ) -> list[tuple[str, tuple[str, ...]]]:
     """What one picture adds to: (metric, labels)."""
     if isinstance(outcome, Reading):
         prediction = PREDICTIONS[0], (CLASS_NAMES[next(classes)], next(verdicts))
         return [prediction, *((WARNINGS[0], (warning,)) for warning in outcome.warnings)]
-    if mark == "shared" and isinstance(outcome, ImageTooLarge):  # comes again, alone
-        return []
     return [(REFUSALS[0], (outcome.code,))]

@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 
 import forward
-import trip
 import verdict
 import vote
+import wire
 from answer import bodies
-from batch import TRIP_HEADER, Batch, reply, unpack
+from batch import PROXY_HEADER, Batch, reply, unpack
 from decode import max_pixels_from_environment
 from details import details
 from digit import SIDE
 from drift import UNJUDGED, Drift
 from quiet import quieten
 from reader import Reading, read
-
-SHARED_PIXELS = 300_000  # a picture of more travels alone: its decoding would keep its companions waiting
 
 
 class MnistHandler:
@@ -62,14 +60,11 @@ class MnistHandler:
 
     def preprocess(self, rows: list[dict[str, Any]]) -> Batch:
         """The batch with its images read: `pictures` are uint8 [m, 28, 28] of the m that can be."""
-        marks = [self.context.get_request_header(index, TRIP_HEADER) for index in range(len(rows))]
-        batch = Batch([unpack(row, mark) for row, mark in zip(rows, marks, strict=True)])
-        limits = [self._most_pixels(row.mark) for row in batch.rows for _ in row.images]
-        batch.pictures, batch.outcomes = read([image for row in batch.rows for image in row.images], limits)
+        marks = [self.context.get_request_header(index, PROXY_HEADER) for index in range(len(rows))]
+        batch = Batch([unpack(row, mark is not None) for row, mark in zip(rows, marks, strict=True)])
+        images = [image for row in batch.rows for image in row.images]
+        batch.pictures, batch.outcomes = read(images, self.max_pixels)
         return batch
-
-    def _most_pixels(self, mark: str | None) -> int:
-        return min(SHARED_PIXELS, self.max_pixels) if mark == "shared" else self.max_pixels
 
     def inference(self, batch: Batch) -> Batch:
         """The batch with `logits`, float32 [m, 10], of its pictures, and one reading left of each image."""
@@ -78,10 +73,10 @@ class MnistHandler:
         return batch
 
     def postprocess(self, batch: Batch) -> list[bytes]:
-        """A reply for each row: a trip's answers together, a client's own with its status."""
+        """A reply for each row: a batch's answers together, a client's own with its status."""
         judged = self._judged(batch)
         self.drift.count(batch, [judged[i].verdict if i in judged else UNJUDGED for i in range(len(batch.logits))])
-        wanted = batch.flagged(trip.DETAILS)
+        wanted = batch.flagged(wire.DETAILS)
         more = [
             details(picture, judged[i], self.model_details) if i in wanted else None
             for i, picture in enumerate(batch.pictures)
@@ -103,7 +98,7 @@ class MnistHandler:
         A judgement takes longer than all else that is done to a small picture (docs/performance.md).
         """
         every = range(len(batch.logits))
-        positions = list(every) if self.drift.samples(batch) else sorted(batch.flagged(trip.DETAILS))
+        positions = list(every) if self.drift.samples(batch) else sorted(batch.flagged(wire.DETAILS))
         if not positions:
             return {}
         readings = [outcome for outcome in batch.outcomes if isinstance(outcome, Reading)]

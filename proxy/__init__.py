@@ -1,7 +1,7 @@
-"""The HTTP front of the service: uploads in, TorchServe's predictions out.
+"""The HTTP front of the service: images in, TorchServe's predictions out.
 
-An upload's way: app (routing, ids, errors) -> upload (body, multipart) -> predictor (lanes, retries, deadline)
--> lane (uploads that wait share a trip) -> torchserve (one POST a trip) -> back to each upload its own reply.
+An upload's way: app (routing, ids, errors) -> api -> admission (who is refused) -> upload (body, multipart) -> batcher
+(one batch of what waits) -> torchserve (one POST for each batch) -> back to each upload its own reply.
 """
 
 VERSION = "1.0.0"

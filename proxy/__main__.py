@@ -1,130 +1,145 @@
-"""`python -m proxy`: serve until SIGTERM or SIGINT, then finish what was admitted and exit 0."""
+"""`python -m proxy`: serve until SIGTERM or SIGINT, then finish the requests in flight and exit 0."""
 
 import argparse
 import asyncio
-import atexit
 import gc
 import logging
 import signal
-from contextlib import aclosing
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
-from time import monotonic
 
 import uvloop
 
-from http1 import Server
-from proxy import openapi, page
-from proxy.access_log import AccessLog
+from proxy import page
+from proxy.admission import Admission, SizeClass
 from proxy.api import Api
-from proxy.app import App, Gates
-from proxy.batch import Batch
-from proxy.cors import Cors
-from proxy.errors import Overloaded
-from proxy.glance import PATH, Glance
-from proxy.keys import Keys
+from proxy.app import App, Routes
+from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
+from proxy.errors import Cause
+from proxy.health import Health
+from proxy.listening import listen
+from proxy.log import AccessLog
 from proxy.metrics import Metrics
-from proxy.predictor import Predictor
-from proxy.readiness import Readiness, livez
-from proxy.request import Routes
+from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
-from proxy.upstream import Upstream
-from proxy.watch import watch
 
 log = logging.getLogger("proxy")
+# Seconds until a batch counts as lost: TorchServe forgets the one that a worker was taking as it died
+# (Model.pollBatch is interrupted between two rows, and the first is dropped without an answer).
+BATCH_TIMEOUT = 3.0
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until told to stop, then drain: /readyz says so first, admitted requests are answered, none is taken."""
-    async with aclosing(TorchServe(settings)) as torchserve:
-        predictor = Predictor(settings, torchserve)
-        readiness = Readiness(settings, torchserve)
-        app, glance, access_log = application(settings, predictor, torchserve.upstream, readiness)
-        server = Server(app, glance=glance)
-        lanes = predictor.small, predictor.bulk, predictor.alone
-        looks = server.look, glance.look, access_log.look, torchserve.upstream.look, *(lane.look for lane in lanes)
-        watching = [asyncio.create_task(each) for each in (readiness.watch(), watch(*looks))]
-        try:
-            server.listen(settings.host, settings.port)
-        except OSError as error:
-            raise BadSetting(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
-        told = asyncio.Event()
+    """Serve until told to stop, then drain."""
+    listeners = listen(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        torchserve = await stack.enter_async_context(aclosing(TorchServe(settings)))
+        health = Health(settings, torchserve)
+        batchers = make_batchers(settings, torchserve)
+        access_log = AccessLog(settings.log_format)
+        stack.callback(access_log.close)
+        app = application(settings, health, batchers, torchserve, access_log)
+        servers = [granian(app, settings, listener) for listener in listeners]
+        sweeps = (
+            app.sweep,
+            access_log.flush,
+            torchserve.follow_standby,
+            *(batcher.sweep for batcher in batchers.values()),
+        )
+        tasks = [
+            asyncio.create_task(each)
+            for each in (health.probe_forever(), periodically(*sweeps), reap_forever(settings))
+        ]
+        tasks += [asyncio.create_task(server.serve()) for server in servers]
+        stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         collect_rarely()
-        await told.wait()
-        readiness.draining = True
-        await asyncio.sleep(settings.drain_seconds)
-        readiness.closed = True
-        await _idle(app, settings.grace_seconds)
-        await server.stop()
-        for task in watching:
+        await stopping.wait()
+        await drain(settings, app, health, listeners)
+        for server in servers:
+            server.stop()  # type: ignore[no-untyped-call]
+        for task in tasks[:3]:
             task.cancel()
+        await asyncio.wait(tasks, timeout=2)
+        await asyncio.sleep(0.1)  # Granian's threads end a moment later; before, leaving the interpreter may abort it
 
 
 def application(
-    settings: Settings, predictor: Predictor, upstream: Upstream, readiness: Readiness
-) -> tuple[App, Glance, AccessLog]:
-    """The way of an upload, and around it what may be left out."""
-    api = Api(settings, predictor, readiness)
-    batch = Batch(settings, api)
-    keys = [Keys(settings.api_keys)] if settings.api_keys else []
-    metrics, cors, access_log = Metrics(), Cors(settings.cors_origins), AccessLog(settings.log_format)
-    own: Routes = {
-        PATH: {"POST": api},
-        "/api/mnist/batch": {"POST": batch},
-        "/livez": {"GET": livez},
-        "/readyz": {"GET": readiness.readyz},
-        "/metrics": {"GET": metrics.endpoint},
+    settings: Settings,
+    health: Health,
+    batchers: dict[SizeClass, Batcher],
+    torchserve: TorchServe,
+    access_log: AccessLog,
+) -> App:
+    """Everything that answers a request."""
+    admission = Admission(settings, health, batchers)
+    api = Api(settings, admission)
+    routes: Routes = {
+        "/api/mnist": {"POST": api.predict},
+        "/api/mnist/batch": {"POST": api.predict_batch},
+        "/livez": {"GET": health.livez},
+        "/readyz": {"GET": health.readyz},
     }
-    metrics.endpoints(own)  # the page's many files are one endpoint more: the other
-    routes = cors.completed({**own, **page.routes(openapi.document(settings))})
-    metrics.lane("small", predictor.small)
-    metrics.lane("bulk", predictor.bulk)
-    metrics.lane("alone", predictor.alone)
-    metrics.model(lambda: readiness.proof)
-    metrics.gauge("mnist_ready", "Whether /readyz says 200", lambda: readiness.ready)
-    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that trips go to", lambda: upstream.address[1])
-    metrics.gauge("mnist_held_bytes", "Bytes of the uploads being read or answered", lambda: api.held)
+    metrics = Metrics((*routes, "/metrics"))  # the page's files are counted together
+    routes = {**routes, "/metrics": {"GET": metrics.endpoint}, **page.routes(settings)}
+    app = App(routes, settings.cors_origins, (metrics.observe, access_log.observe))
+    for size_class, batcher in batchers.items():
+        metrics.batcher(size_class.value, batcher)
+    metrics.health(health)
+    metrics.admission(admission)
+    metrics.gauge("mnist_requests_in_flight", "Requests without a response yet", lambda: len(app.in_flight))
+    metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that batches go to", lambda: torchserve.port)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
-    metrics.gauge("mnist_requests_under_way", "Requests being answered", lambda: len(app.open))
-    gates: Gates = {
-        api: (partial(api.admit, predictor.small), *keys),
-        batch: (partial(api.admit, predictor.bulk), *keys),
+    return app
+
+
+def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass, Batcher]:
+    """One for each size class; isolated images share the large requests' workers, few at one time."""
+    s = settings
+    small, large = partial(torchserve.predict, s.ts_small_model), partial(torchserve.predict, s.ts_large_model)
+    shared = s.batch_size, s.batch_bytes
+    return {
+        SizeClass.SMALL: Batcher(
+            small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
+        ),
+        SizeClass.LARGE: Batcher(
+            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.queue_size, BATCH_TIMEOUT)
+        ),
+        SizeClass.ISOLATED: Batcher(
+            large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.queue_size, s.deadline_seconds)
+        ),
     }
-    app = App(routes, cors, gates, (metrics.observe, *access_log.observers))
-    tally = metrics.refusals(PATH, Overloaded), *access_log.refusals
-    glance = Glance(partial(api.overloaded, predictor.small), cors.headers({}), tally)
-    atexit.register(access_log.close)
-    atexit.register(glance.look)  # called first
-    return app, glance, access_log
 
 
 def collect_rarely() -> None:
-    """What is there now stays; the collector looks only at what comes later, and seldom: a fifth of the proxy's time.
+    """Keep what is there now out of garbage collections, and make them seldom: they took a fifth of the proxy's time.
 
-    The way of an upload leaves no cycles behind, so there is next to nothing to find.
+    A request leaves no reference cycles behind, so there is next to nothing to find.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
-async def _idle(app: App, seconds: float) -> None:
-    """Wait until no request is open, but not longer than `seconds`."""
-    end = monotonic() + seconds
-    await asyncio.sleep(0.02)  # what was admitted last is begun
-    while app.open and monotonic() < end:
-        await asyncio.sleep(0.02)
-    if app.open:
-        log.warning("%d requests were still open when the time to drain was over", len(app.open))
+async def periodically(*sweeps: Callable[[], None]) -> None:
+    """Call each of them every SWEEP_SECONDS, for ever."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        for sweep in sweeps:
+            try:
+                sweep()
+            except Exception:
+                log.exception("a periodic task failed")
 
 
 def main() -> None:
     lines = [f"  {name:22} {about} [{default or 'none'}]" for name, default, about in table()]
     parser = argparse.ArgumentParser(
         prog="python -m proxy",
-        description="Take pictures of digits over HTTP and forward them to TorchServe.",
+        description="Take images of digits over HTTP and forward them to TorchServe.",
         epilog="settings, all from the environment:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,74 +1,129 @@
-"""POST /api/mnist: one picture in, its prediction or its error out."""
+"""POST /api/mnist and POST /api/mnist/batch: images in, for each its prediction or its error out.
 
+admission -> body -> images -> batchers -> replies; an image whose batch failed is tried again in a batch of its own
+"""
+
+import asyncio
 import json
+from collections.abc import Sequence
+from time import monotonic
+from urllib.parse import parse_qsl
 
 from proxy import upload
-from proxy.errors import ModelServerError, Overloaded, PictureError, ServiceError
-from proxy.lane import Lane
-from proxy.predictor import Predictor, Result
-from proxy.readiness import Readiness
-from proxy.request import Request, Response
+from proxy.admission import Admission, SizeClass
+from proxy.app import Request, Response
+from proxy.batcher import Item, Result
+from proxy.errors import BadParameter, ImageError, ModelServerError, Refusal, ServiceError
 from proxy.settings import Settings
+from proxy.torchserve import DETAILS
+
+RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
+_DETAILS = {"": DETAILS, "1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
 
 
 class Api:
-    """The endpoint.
+    """The two endpoints."""
 
-    Attributes:
-        held: bytes of all uploads that are being read or answered at this moment.
-    """
+    def __init__(self, settings: Settings, admission: Admission) -> None:
+        self._settings, self._admission = settings, admission
+        self._reader = upload.Reader(settings.body_idle_seconds, settings.body_bytes_per_second)
 
-    def __init__(self, settings: Settings, predictor: Predictor, readiness: Readiness) -> None:
-        self._settings, self.predictor, self._readiness = settings, predictor, readiness
-        self.held = 0
-
-    async def __call__(self, request: Request) -> Response:
+    async def predict(self, request: Request) -> Response:
+        """POST /api/mnist"""
+        flags = details_flag(request.query)
         try:
-            images = await self.images(request, self.predictor.small, self._settings.max_body_bytes, most=1)
-            [result] = await self.predictor.predict(images, request)
+            images = await self._images(request, self._settings.max_body_bytes, most=1)
+            [result] = await self._predict(request, images, flags)
         finally:
-            self.held -= request.size
-        return Response(200, prediction(result))
+            self._admission.release(request)
+        return Response(200, _body(result))
 
-    def admit(self, lane: Lane, request: Request) -> None:
-        """A gate: raise NotReady or Overloaded where an upload for the lane could only wait in vain."""
-        self._readiness.admit()
-        if self.overloaded(lane, request.exchange.crowded):
-            raise Overloaded()
+    async def predict_batch(self, request: Request) -> Response:
+        """POST /api/mnist/batch"""
+        flags = details_flag(request.query)
+        try:
+            images = await self._images(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
+            too_large = [self._admission.check_image_size(image) for image in images]
+            fitting = [image for image, error in zip(images, too_large, strict=True) if not error]
+            results = iter(await self._predict(request, fitting, flags))
+        finally:
+            self._admission.release(request)
+        found = [error or next(results) for error in too_large]
+        if isinstance(found[0], Refusal) and all(isinstance(result, Refusal) for result in found):
+            raise found[0]
+        bodies = [_body_or_error(result, request.id) for result in found]
+        return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
-    def overloaded(self, lane: Lane, crowded: bool) -> bool:
-        """Whether an upload would be refused: the lane has no room or, where it is crowded, the proxy no time."""
-        return (crowded or lane.full()) and not self._readiness.shut
-
-    async def images(self, request: Request, lane: Lane, size: int, most: int) -> list[bytes]:
-        """The pictures of an upload of at most `size` bytes; the caller takes what they are from `held` at the end.
-
-        Args:
-            lane: asked again for room once the body is here: many arrive at one moment, and refusing must be cheap.
-
-        Raises:
-            BadUpload, Overloaded
-        """
-        body = await upload.read(request, upload.announced(request, size), self._settings.body_seconds, self.hold)
-        if lane.full():
-            raise Overloaded()
+    async def _images(self, request: Request, limit: int, most: int) -> list[bytes]:
+        length = upload.check_headers(request, limit)
+        self._admission.check(request, length)
+        body = await self._reader.read(request, length, limit, self._admission.reserve)
         return upload.images(request, body, most)
 
-    def hold(self, request: Request, size: int) -> None:
-        """Keep `size` more bytes of the upload; raises Overloaded where others' leave no room for them."""
-        if self.held > request.size and self.held + size > self._settings.max_held_bytes:
-            raise Overloaded()
-        self.held += size
-        request.size += size
+    async def _predict(self, request: Request, images: Sequence[bytes], flags: int) -> list[Result]:
+        """A result for each image, in order. Raises Overloaded."""
+        deadline = monotonic() + self._settings.deadline_seconds
+        request.items = [Item(image, flags, deadline, request.traceparent) for image in images]
+        batchers = self._admission.submit(request, request.items)
+        try:
+            results = [await item.result for item in request.items]
+        except asyncio.CancelledError:
+            for item, batcher in batchers.items():
+                batcher.cancel(item)
+            raise
+        failed = [index for index, result in enumerate(results) if isinstance(result, ModelServerError)]
+        if failed:
+            retried = await asyncio.gather(*(self._retry(request, request.items[index]) for index in failed))
+            for index, result in zip(failed, retried, strict=True):
+                results[index] = result
+        return results
+
+    async def _retry(self, request: Request, item: Item) -> Result:
+        """Isolated, so that an image that kills workers takes no other with it."""
+        batcher, result = self._admission.batchers[SizeClass.ISOLATED], item.result.result()
+        for pause in RETRY_PAUSES:
+            await asyncio.sleep(pause)
+            again = Item(item.image, item.flags, item.deadline, item.traceparent)
+            request.items.append(again)
+            try:
+                batcher.submit([again])
+                result = await again.result
+            except asyncio.CancelledError:
+                batcher.cancel(again)
+                raise
+            except ServiceError as error:
+                return error
+            if not isinstance(result, ModelServerError):
+                break
+        return result
 
 
-def prediction(result: Result) -> bytes:
-    """The body for a picture that was read; raises what is wrong with any other."""
+def details_flag(query: str) -> int:
+    """The wire format's flag for `details` in a query string. Raises BadParameter for a value that means nothing."""
+    if "details" not in query:
+        return 0
+    values = [value.lower() for name, value in parse_qsl(query, keep_blank_values=True) if name == "details"]
+    if not values:
+        return 0
+    if values[-1] not in _DETAILS:
+        raise BadParameter()
+    return _DETAILS[values[-1]]
+
+
+def _body(result: Result) -> bytes:
+    """The body for an image that was read; raises what is wrong with any other."""
     if isinstance(result, ServiceError):
         raise result
     if result.status == 200:
         return result.body
     try:
-        raise PictureError(result.status, **json.loads(result.body))
+        raise ImageError(result.status, **json.loads(result.body))
     except (ValueError, TypeError) as error:
         raise ModelServerError() from error
+
+
+def _body_or_error(result: Result, request_id: str) -> bytes:
+    try:
+        return _body(result)
+    except ServiceError as error:
+        return error.with_traceback(None).body(request_id)

@@ -1,20 +1,107 @@
-"""The application the HTTP server calls: routing, request ids, and every error turned into its response."""
+"""The RSGI application: routing, request ids, CORS, and every error turned into its response.
+
+Granian -> App -> endpoint -> Response -> App -> Granian; observers see each request and its response afterwards
+
+RSGI: https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-from http1 import Exchange
-from proxy.cors import Cors
-from proxy.errors import InternalError, MethodNotAllowed, NotFound, ServiceError
-from proxy.request import JSON, Endpoint, Gate, Request, Response, Routes
+from proxy.batcher import Item
+from proxy.errors import (
+    BadHost,
+    BadTransferEncoding,
+    Cause,
+    ClientTooSlow,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+)
 
 log = logging.getLogger(__name__)
+Headers = tuple[tuple[str, str], ...]
+JSON = ("content-type", "application/json")
+WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
+DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
+DISCARDED_BYTES = 4096  # hyper discards at least so many by itself
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+# version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}")
+_EXPOSED_HEADERS = "X-Request-Id, Retry-After"
 
+
+class State(Enum):
+    """Where a request is. TIMED_OUT and DISCONNECTED have been cancelled, and are answered with 408 or not at all."""
+
+    RECEIVING = auto()
+    PREDICTING = auto()
+    TIMED_OUT = auto()
+    DISCONNECTED = auto()
+
+
+class Request:
+    """One request, and what is learnt about it on its way.
+
+    Attributes:
+        protocol: Granian's: reads the body and sends the response.
+        task: the asyncio task that answers it.
+        received, responded: monotonic seconds.
+        body_due: monotonic seconds by which more of the body must have arrived.
+        buffered: bytes of the body in memory.
+        items: its images that were queued for TorchServe.
+        traceparent: the W3C trace context that came with it, "" for none.
+        code, cause: of the error response.
+    """
+
+    __slots__ = (
+        "body_due", "buffered", "cause", "code", "headers", "http_version", "id", "items", "method", "path", "protocol",
+        "query", "received", "responded", "state", "task", "traceparent", "watcher",
+    )  # fmt: skip
+
+    def __init__(self, scope: Any, protocol: Any, task: asyncio.Task[Any]) -> None:
+        self.protocol, self.method, self.path, self.headers = protocol, scope.method, scope.path, scope.headers
+        self.query, self.http_version = scope.query_string, scope.http_version
+        given = self.headers.get("x-request-id", "")
+        self.id = given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        given = self.headers.get("traceparent", "")
+        self.traceparent = given if _TRACEPARENT.fullmatch(given) else ""
+        self.received = self.responded = monotonic()
+        self.task = task
+        self.watcher: asyncio.Task[None] | None = None
+        self.state, self.body_due, self.buffered = State.RECEIVING, inf, 0
+        self.code, self.cause, self.items = "", Cause.NONE, list[Item]()
+
+    def cancel(self, state: State) -> None:
+        """End the work on this request for the reason that `state` names."""
+        self.state = state
+        self.task.cancel()
+
+
+class Response(NamedTuple):
+    """Status, body and headers; request id, CORS and Connection are added to them."""
+
+    status: int
+    body: bytes
+    headers: Headers = (JSON,)
+    closes_connection: bool = False
+
+
+CLIENT_LEFT = Response(499, b"", ())  # nginx's status for a client that closed the connection; only logged and counted
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint
 Observer = Callable[[Request, Response], None]
-Gates = Mapping[Endpoint, Sequence[Gate]]
 
 
 class App:
@@ -22,59 +109,129 @@ class App:
 
     Args:
         routes: what answers which path and method.
-        cors: which pages may read the answers.
-        gates: what must let a request pass before its endpoint; raises a ServiceError where it does not.
+        origins: whose pages may read the responses; ("*",) for all (https://fetch.spec.whatwg.org).
         observers: called with each request and its response once it is sent.
 
     Attributes:
-        open: the requests being answered at this moment.
+        in_flight: the requests that have no response yet.
+        closing: whether responses ask clients to close their connections.
     """
 
-    def __init__(self, routes: Routes, cors: Cors, gates: Gates, observers: Sequence[Observer]) -> None:
-        self._routes, self._cors, self._gates, self._observers = routes, cors, gates, observers
-        self.open: set[Request] = set()
+    def __init__(self, routes: Routes, origins: tuple[str, ...], observers: Sequence[Observer]) -> None:
+        self._routes = {path: _with_head(methods) for path, methods in routes.items()}
+        self._origins, self._observers = frozenset(origins), observers
+        self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
+        self.in_flight: set[Request] = set()
+        self.closing = False
 
-    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
-        """Refuse at once, since refusing must be cheap; else the work that answers."""
-        request = Request(exchange)
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        request = Request(scope, protocol, asyncio.current_task(self._loop))  # type: ignore[arg-type]
+        self.in_flight.add(request)
         try:
-            methods = self._routes.get(request.path, {})
-            endpoint = methods.get(request.method)
-            if endpoint is None:
-                raise MethodNotAllowed(", ".join(methods)) if methods else NotFound()
-            for gate in self._gates.get(endpoint, ()):
-                gate(request)
-        except Exception as error:
-            self._respond(request, _failure(request, error))
-            return None
-        return self._answer(request, endpoint)
-
-    async def _answer(self, request: Request, endpoint: Endpoint) -> None:
-        self.open.add(request)
-        try:
-            response = await endpoint(request)
-        except asyncio.CancelledError:  # the client went away; nobody is left to answer
-            response = Response(499, b"")
+            response = await self._answer(request)
+        except asyncio.CancelledError:
+            response = _failure(request, ClientTooSlow()) if request.state is State.TIMED_OUT else CLIENT_LEFT
         except Exception as error:
             response = _failure(request, error)
-        finally:
-            self.open.discard(request)
+        self.in_flight.discard(request)
+        if request.watcher:
+            request.watcher.cancel()
+            request.watcher = None  # its frame holds the request: until the next garbage collection
         self._respond(request, response)
+        if request.state is State.RECEIVING and _sends_much(request):
+            await _discard_body(request)
+
+    async def _answer(self, request: Request) -> Response:
+        _check_framing(request)
+        methods = self._routes.get(request.path, {})
+        if request.method == "OPTIONS" and methods:
+            return _preflight(request, methods)
+        endpoint = methods.get(request.method)
+        if endpoint is None:
+            raise MethodNotAllowed(", ".join((*methods, "OPTIONS"))) if methods else NotFound()
+        return await endpoint(request)
 
     def _respond(self, request: Request, response: Response) -> None:
         request.responded = monotonic()
-        if response.status != 499:
-            headers = [*response.headers, ("x-request-id", request.id), *self._cors.headers(request.headers)]
-            request.exchange.respond(response.status, headers, response.body)
+        headers = [*response.headers, ("x-request-id", request.id), *self._cors(request)]
+        if (self.closing or response.closes_connection) and request.http_version != "2":
+            headers.append(("connection", "close"))
+        if response is not CLIENT_LEFT:
+            request.protocol.response_bytes(response.status, headers, response.body)
         for observe in self._observers:
             observe(request, response)
+
+    def _cors(self, request: Request) -> Headers:
+        if "*" in self._origins:
+            return _OPEN_TO_ALL
+        origin = request.headers.get("origin", "")
+        granted = (("access-control-allow-origin", origin), _EXPOSED) if origin in self._origins else ()
+        return (("vary", "Origin"), *granted)
+
+    def sweep(self) -> None:
+        """End requests whose body stalls, and watch old ones for a disconnect; to be called ten times a second."""
+        now = monotonic()
+        for request in self.in_flight:
+            if now > request.body_due:
+                request.body_due = inf
+                request.cancel(State.TIMED_OUT)
+            elif request.watcher is None and now - request.received > WATCH_AFTER:
+                request.watcher = asyncio.create_task(_watch(request))
+
+
+def _check_framing(request: Request) -> None:
+    """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
+    if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
+        raise BadHost()
+    codings = request.headers.get_all("transfer-encoding")
+    if codings and (len(codings) > 1 or codings[0].lower() != "chunked"):
+        raise BadTransferEncoding()
+
+
+_EXPOSED = ("access-control-expose-headers", _EXPOSED_HEADERS)
+_OPEN_TO_ALL = (("access-control-allow-origin", "*"), _EXPOSED)
+
+
+def _with_head(methods: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
+    """With HEAD where GET is: the HTTP server leaves its body out."""
+    return {**methods, "HEAD": methods["GET"]} if "GET" in methods else methods
+
+
+def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
+    """A preflight is granted the headers that it asks for: libraries add headers of their own to every request."""
+    allowed = ", ".join((*methods, "OPTIONS"))
+    asked = request.headers.get("access-control-request-headers", "")
+    granted = (("access-control-allow-headers", asked),) if _HEADER_NAMES.fullmatch(asked) else ()
+    headers = (("allow", allowed), ("access-control-allow-methods", allowed), *granted)
+    vary = ("vary", "Access-Control-Request-Headers")
+    return Response(204, b"", (*headers, vary, ("access-control-max-age", "86400")))
+
+
+def _sends_much(request: Request) -> bool:
+    """Whether the body may be more than hyper discards by itself."""
+    length = int(request.headers.get("content-length", 0))
+    return length > DISCARDED_BYTES or "transfer-encoding" in request.headers
+
+
+async def _discard_body(request: Request) -> None:
+    """Drop what a refused client still sends: closing the connection at once would take the response with it."""
+    with suppress(RuntimeError, TimeoutError):  # Granian raises RuntimeError where the client has left
+        async with asyncio.timeout(DISCARD_SECONDS):
+            async for _ in request.protocol:
+                pass
+
+
+async def _watch(request: Request) -> None:
+    await request.protocol.client_disconnect()
+    if request.state in (State.RECEIVING, State.PREDICTING):
+        request.cancel(State.DISCONNECTED)
 
 
 def _failure(request: Request, error: Exception) -> Response:
     """What the client is told of it."""
     if not isinstance(error, ServiceError):
-        log.exception("request %s failed on our side", request.id)
+        log.exception("request %s failed", request.id, exc_info=error)
         error = InternalError()
-    error.with_traceback(None)  # its frames hold it, and the body: until the next gc
-    request.code = error.code
-    return Response(error.status, error.body(request.id), (JSON, *error.headers))
+    error.with_traceback(None)  # its frames hold the body until the next garbage collection
+    request.code, request.cause = error.code, error.cause
+    return Response(error.status, error.body(request.id), (JSON, *error.headers), error.closes_connection)

@@ -1,27 +1,44 @@
 """Every way a request can fail, as the client sees it: a status, a code and one plain sentence.
 
 ServiceError
-├── BadUpload           the upload's form: 400, 408, 413, 415
-├── PictureError        one picture's own fault, named by the handler: 400, 413, 422
-├── Refusal             not now: 401, 404, 405, 503
-├── ModelServerError    TorchServe's side: 502
+├── BadRequest          the request itself: 400, 408, 413, 415
+├── ImageError          one image's own fault, named by the handler: 400, 413, 422
+├── Refusal             not served: 401, 404, 405, 503
+├── ModelServerError    TorchServe failed: 502
 ├── DeadlineExceeded    queue and inference took too long: 504
-└── InternalError       anything else: 500, generic to the client, the trace goes to the log
+└── InternalError       a bug: 500, generic to the client, the trace goes to the log
 
-The code of the public contract is the class's name: MissingImage is `missing_image`.
+The code of the public contract is the class's name in snake case: MissingImage is `missing_image`.
 """
 
 import json
 import re
+from collections.abc import Collection
+from enum import Enum
 from functools import lru_cache
 
 _quoted = lru_cache(1024)(json.dumps)
+
+
+class Cause(Enum):
+    """Why a request was refused, for operators: a label of the metrics and a field of the access log."""
+
+    NONE = ""
+    SMALL_QUEUE_FULL = "small_queue_full"
+    LARGE_QUEUE_FULL = "large_queue_full"
+    ISOLATED_QUEUE_FULL = "isolated_queue_full"
+    BUFFER_FULL = "buffer_full"
+    STARTING = "starting"
+    TORCHSERVE_UNREACHABLE = "torchserve_unreachable"
+    DRAINING = "draining"
 
 
 class ServiceError(Exception):
     """A failure with a status, a code and a sentence that says what to do."""
 
     status = 500
+    cause = Cause.NONE
+    closes_connection = False  # where it is unclear what else would come on it
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -43,48 +60,72 @@ class InternalError(ServiceError):
     message = "Something went wrong on our side; the request id helps us find it."
 
 
-class BadUpload(ServiceError):
+class BadRequest(ServiceError):
+    """The request is malformed or over a limit."""
+
     status = 400
 
 
-class MalformedMultipart(BadUpload):
+class BadHost(BadRequest):
+    message = "Send exactly one Host header, as HTTP/1.1 demands."
+    closes_connection = True
+
+
+class BadTransferEncoding(BadRequest):
+    message = "Send a body with a Content-Length, or with `Transfer-Encoding: chunked` once and nothing else."
+    closes_connection = True
+
+
+class BadParameter(BadRequest):
+    message = "The query parameter `details` takes 1, true or yes, or else 0, false or no."
+
+
+class MalformedMultipart(BadRequest):
     message = "The body is no valid multipart/form-data; let an HTTP client build it, as `curl -F image=@7.png` does."
 
 
-class MissingImage(BadUpload):
-    message = "Send the picture as a file part named `image`, as `curl -F image=@7.png` does."
+class MissingImage(BadRequest):
+    message = "Send the image as a file part named `image`, as `curl -F image=@7.png` does."
+
+    def __init__(self, found: Collection[str]) -> None:
+        """`found` names the parts that came instead."""
+        names = ", ".join(found)
+        super().__init__(
+            f"{self.message} This form has {names}." if names else f"{self.message} This form has no parts."
+        )
 
 
-class SeveralImages(BadUpload):
-    message = "Send one picture a request, or send several to /api/mnist/batch."
+class SeveralImages(BadRequest):
+    message = "Send one image per request, or send several to /api/mnist/batch."
 
 
-class ClientTooSlow(BadUpload):
+class ClientTooSlow(BadRequest):
     status = 408
-    message = "The body did not arrive in time; try again on a faster connection or with a smaller picture."
+    closes_connection = True
+    message = "The body stalled on its way; try again on a steadier connection or with a smaller image."
 
 
-class BodyTooLarge(BadUpload):
+class BodyTooLarge(BadRequest):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller picture.")
+        super().__init__(f"An upload may have at most {limit / 1024 / 1024:g} MiB; send a smaller image.")
 
 
-class TooManyImages(BadUpload):
+class TooManyImages(BadRequest):
     status = 413
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"Send at most {most} pictures in one request.")
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Send at most {limit} images in one request.")
 
 
-class UnsupportedMediaType(BadUpload):
+class UnsupportedMediaType(BadRequest):
     status = 415
     message = "Send multipart/form-data or a raw body of type image/*, without Content-Encoding."
 
 
-class PictureError(ServiceError):
-    """One picture's fault; status, code and sentence come from the handler, the only part that looks into pictures."""
+class ImageError(ServiceError):
+    """One image's fault; status, code and sentence come from the handler, the only part that decodes images."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -92,6 +133,8 @@ class PictureError(ServiceError):
 
 
 class Refusal(ServiceError):
+    """The request is well-formed but not served."""
+
     status = 503
 
 
@@ -103,7 +146,7 @@ class Unauthorized(Refusal):
 
 class NotFound(Refusal):
     status = 404
-    message = "No such path; pictures go to POST /api/mnist."
+    message = "No such path; images go to POST /api/mnist."
 
 
 class MethodNotAllowed(Refusal):
@@ -115,13 +158,21 @@ class MethodNotAllowed(Refusal):
 
 
 class Overloaded(Refusal):
-    message = "Too many pictures are waiting; try again in a second."
+    message = "Too many images are waiting; try again in a second."
     headers = (("retry-after", "1"),)
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class NotReady(Refusal):
     message = "The service is starting or stopping; try again in two seconds."
     headers = (("retry-after", "2"),)
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class ModelServerError(ServiceError):
@@ -131,4 +182,4 @@ class ModelServerError(ServiceError):
 
 class DeadlineExceeded(ServiceError):
     status = 504
-    message = "The prediction took too long; try again, or send a smaller picture."
+    message = "The prediction took too long; try again, or send a smaller image."

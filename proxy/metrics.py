@@ -1,169 +1,121 @@
 """GET /metrics: what the service does, as Prometheus text.
 
-each request and each trip -> counts and distributions in memory -> prometheus-client's text on scrape, with what is
-true at that moment (docs/operations.md). The library's own counters and histograms lock on each call, which nobody
-needs in one thread: counting a request took three times as long with them.
+each request and each batch -> prometheus-client's counters and histograms -> text on scrape, with the gauges of that
+moment (docs/operations.md). To add a metric, create it in `Metrics.__init__` and set it in `observe`.
 """
 
 import json
 import platform
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Gauge, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import disable_created_metrics
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy import VERSION
-from proxy.errors import DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded, ServiceError
-from proxy.glance import Refusals
-from proxy.lane import Lane
-from proxy.request import Request, Response
+from proxy.admission import Admission
+from proxy.app import Request, Response
+from proxy.batcher import Batcher
+from proxy.errors import Cause, DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded
+from proxy.health import Health, State
 
 disable_created_metrics()  # when each series began: a third of the text, and of no use here
 SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-FEARED = (InternalError, ModelServerError, Overloaded, NotReady, DeadlineExceeded)
-Count = Callable[..., None]  # of an amount, and how many times it was seen
+IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+ALERTED = (InternalError, ModelServerError, Overloaded, NotReady, DeadlineExceeded)
 OTHER = "other"  # the endpoint of every unknown path: a label's values must not come from outside
 
 
 class Metrics:
-    """Counts requests and trips, and reads what is true at the moment."""
+    """Counts requests and batches, and reads what is true at the moment.
 
-    def __init__(self) -> None:
+    Args:
+        endpoints: paths that are counted each by itself; all others are one.
+    """
+
+    def __init__(self, endpoints: Collection[str]) -> None:
         r = self.registry = CollectorRegistry()
         ProcessCollector(registry=r)
         Info("mnist_build", "What runs", registry=r).info({"version": VERSION, "python": platform.python_version()})
-        self._requests = Counts("mnist_requests", "Responses", ["endpoint", "status", "code"], r).of
-        self._bytes = Counts("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], r).of
-        self._total = Distributions(
-            "mnist_request_seconds", "From head to response, in seconds", "endpoint", SECONDS, r
+        labels = ["endpoint", "status", "code"]
+        self._requests = Counter("mnist_requests", "Responses", labels, registry=r)
+        self._refusals = Counter("mnist_refusals", "Refused requests, by what was missing", ["cause"], registry=r)
+        received = Counter("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], registry=r)
+        seconds = Histogram("mnist_request_seconds", "From head to response", ["endpoint"], buckets=SECONDS, registry=r)
+        self._queue_seconds = Histogram("mnist_queue_seconds", "Wait for a batch", buckets=SECONDS, registry=r)
+        label = ["size_class"]
+        self._queued = Gauge("mnist_queue_images", "Images waiting for a batch", label, registry=r)
+        self._in_flight = Gauge("mnist_batches_in_flight", "Batches not answered yet", label, registry=r)
+        self._batch_images = Histogram("mnist_batch_images", "Images in a batch", label, buckets=IMAGES, registry=r)
+        self._batch_seconds = Histogram(
+            "mnist_batch_seconds", "To TorchServe and back", label, buckets=SECONDS, registry=r
         )
-        self._queued = Distributions("mnist_queue_seconds", "Wait for a trip, in seconds", "", SECONDS, r).of("")
-        self._waiting = Gauge("mnist_queue_pictures", "Pictures waiting for a trip", ["lane"], registry=r)
-        self._under_way = Gauge("mnist_trips_under_way", "Trips under way", ["lane"], registry=r)
-        self._trip = Distributions("mnist_trip_seconds", "To TorchServe and back, in seconds", "lane", SECONDS, r)
-        self._aboard = Distributions("mnist_trip_pictures", "Pictures in a trip", "lane", PICTURES, r)
-        self._of_endpoint: dict[str, Count] = {}
-        self.endpoints((OTHER,))
+        self._of_endpoint = {path: (seconds.labels(path), received.labels(path)) for path in (*endpoints, OTHER)}
+        self._responses: dict[tuple[str, int, str], Counter] = {}  # children of `_requests`: looking them up is dear
+        # What alerts ask for is there from the start: of a series that appears no rate is known.
+        for path in endpoints:
+            for error in ALERTED if path.startswith("/api/") else ():
+                self._response_count(path, error.status, error.code)
+        for cause in Cause:
+            if cause is not Cause.NONE:
+                self._refusals.labels(cause.value)
 
-    def endpoints(self, paths: Collection[str]) -> None:
-        """Count these paths each by itself; all others are one."""
-        for path in paths:
-            self._of_endpoint[path] = self._total.of(path)
-            self._bytes[path,] = 0
-            # What alerts ask for is there from the start: of a series that appears no rate is known.
-            for error in FEARED if path.startswith("/api/") else ():
-                self._requests[path, error.status, error.code] = 0
+    def observe(self, request: Request, response: Response) -> None:
+        """Count a request whose response is sent."""
+        endpoint = request.path if request.path in self._of_endpoint else OTHER
+        self._response_count(endpoint, response.status, request.code).inc()
+        seconds, received = self._of_endpoint[endpoint]
+        seconds.observe(request.responded - request.received)
+        received.inc(request.buffered)
+        if request.cause is not Cause.NONE:
+            self._refusals.labels(request.cause.value).inc()
+        for item in request.items:
+            if item.enqueued:
+                self._queue_seconds.observe((item.dispatched or request.responded) - item.enqueued)
 
-    def lane(self, name: str, lane: Lane) -> None:
-        """Count the trips of this lane, and show its queue."""
-        self._waiting.labels(name).set_function(lambda: lane.waiting)
-        self._under_way.labels(name).set_function(lambda: len(lane.under_way))
-        pictures, seconds = self._aboard.of(name), self._trip.of(name)
+    def _response_count(self, endpoint: str, status: int, code: str) -> Counter:
+        key = endpoint, status, code
+        if key not in self._responses:
+            self._responses[key] = self._requests.labels(*key)
+        return self._responses[key]
 
-        def on_trip(count: int, duration: float) -> None:
-            pictures(count)
-            seconds(duration)
+    def batcher(self, name: str, batcher: Batcher) -> None:
+        """Count the batches of this size class, and show its queue."""
+        self._queued.labels(name).set_function(lambda: batcher.queued)
+        self._in_flight.labels(name).set_function(lambda: batcher.in_flight)
+        images, seconds = self._batch_images.labels(name), self._batch_seconds.labels(name)
 
-        lane.on_trip = on_trip
+        def on_batch(size: int, took: float) -> None:
+            images.observe(size)
+            seconds.observe(took)
+
+        batcher.on_batch = on_batch
+
+    def health(self, health: Health) -> None:
+        """Show the service's state, and which model answers."""
+        self.gauge("mnist_ready", "Whether /readyz says 200", lambda: health.state is State.READY)
+        state = Gauge("mnist_state", "1 for the state that the service is in", ["state"], registry=self.registry)
+        for each in State:
+            state.labels(each.value).set_function(partial(lambda each: health.state is each, each))
+
+        class Model(Collector):
+            def collect(self) -> Iterable[Metric]:
+                details = json.loads(health.details).get("details", {})
+                yield InfoMetricFamily("mnist_model", "The model that answers", value=details.get("model"))
+
+        self.registry.register(Model())
+
+    def admission(self, admission: Admission) -> None:
+        """Show the bytes in memory."""
+        self.gauge("mnist_buffered_bytes", "Bytes of bodies in memory", lambda: admission.buffered)
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
         """Show what `read` says at each scrape."""
         Gauge(name, about, registry=self.registry).set_function(read)
 
-    def model(self, read: Callable[[], bytes]) -> None:
-        """Show which model answers, according to an answer with details that `read` gives."""
-
-        class Model(Collector):
-            def collect(self) -> Iterable[Metric]:
-                told = json.loads(read()).get("details", {})
-                yield InfoMetricFamily("mnist_model", "The model that answers", value=told.get("model"))
-
-        self.registry.register(Model())
-
-    def observe(self, request: Request, response: Response) -> None:
-        """Count a request whose response is sent."""
-        endpoint = request.path if request.path in self._of_endpoint else OTHER
-        self._of_endpoint[endpoint](request.responded - request.received)
-        self._requests[endpoint, response.status, request.code] += 1
-        self._bytes[endpoint,] += request.size
-        for upload in request.uploads:
-            if upload.joined:  # not refused before
-                self._queued((upload.left or request.responded) - upload.joined)
-
-    def refusals(self, path: str, error: type[ServiceError]) -> Callable[[Refusals], None]:
-        """What counts refusals at a glance."""
-        requests, seconds, key = self._requests, self._of_endpoint[path], (path, error.status, error.code)
-
-        def refused(refusals: Refusals) -> None:
-            requests[key] += len(refusals)
-            seconds(0.0, len(refusals))
-
-        return refused
-
     async def endpoint(self, request: Request) -> Response:
         """GET /metrics"""
         return Response(200, generate_latest(self.registry), (("content-type", CONTENT_TYPE_PLAIN_0_0_4),))
-
-
-class Counts(Collector):
-    """Counters of one name, one for each combination of its labels' values.
-
-    Args:
-        name, about, labels: as Prometheus shows them.
-
-    Attributes:
-        of: the counts, by the labels' values.
-    """
-
-    def __init__(self, name: str, about: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
-        self._name, self._about, self._labels = name, about, labels
-        self.of: Counter[tuple[str | int, ...]] = Counter()
-        registry.register(self)
-
-    def collect(self) -> Iterator[Metric]:
-        """The counters as they are now."""
-        family = CounterMetricFamily(self._name, self._about, labels=self._labels)
-        for values, count in self.of.items():
-            family.add_metric([*map(str, values)], count)
-        yield family
-
-
-class Distributions(Collector):
-    """Histograms of one name, one for each value of one label.
-
-    Args:
-        name, about: as Prometheus shows them.
-        label: its name, "" for a single histogram without any.
-        bounds: upper bounds of the buckets, each included; infinity is added.
-    """
-
-    def __init__(self, name: str, about: str, label: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
-        self._name, self._about, self._labels, self._bounds = name, about, [label] if label else [], bounds
-        self._found: dict[str, tuple[list[int], list[float]]] = {}  # counts of the buckets, and the sum
-        registry.register(self)
-
-    def of(self, value: str) -> Count:
-        """What counts an observation where the label has this value."""
-        bounds, counts, total = self._bounds, [0] * (len(self._bounds) + 1), [0.0]
-        self._found[value] = counts, total
-
-        def observe(amount: float, times: int = 1) -> None:
-            counts[bisect_left(bounds, amount)] += times
-            total[0] += amount * times
-
-        return observe
-
-    def collect(self) -> Iterator[Metric]:
-        """The histograms as they are now."""
-        family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
-        for value, (counts, total) in self._found.items():
-            buckets = list(zip([*map(str, map(float, self._bounds)), "+Inf"], accumulate(counts), strict=True))
-            family.add_metric([value] if self._labels else [], buckets, total[0])
-        yield family

@@ -1,71 +1,135 @@
 """Settings: environment variables, parsed once at start, frozen; a bad value ends the start with the variable's name.
 
-The table that `python -m proxy --help` prints and the README shows is made from the fields below.
+The table that `python -m proxy --help` prints and docs/settings.md shows is made from the fields below.
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from serve.cpus import usable_cpus
+
 MIB = 1024 * 1024
 LOG_FORMATS = ("auto", "json", "text", "off")
 NUMBERS = {int: "a whole number", float: "a number"}
-WORKERS = min(8, max(2, os.cpu_count() or 1))
+WORKERS = min(8, max(2, usable_cpus()))
+
+RENAMED = {  # a variable of an earlier version -> what to set instead
+    "COALESCE": "BATCH_SIZE: 1 sends each image by itself",
+    "TRIP_PICTURES": "BATCH_SIZE",
+    "TRIP_BYTES": "BATCH_BYTES",
+    "TRIPS": "SMALL_IN_FLIGHT and LARGE_IN_FLIGHT",
+    "QUEUE_PICTURES": "QUEUE_SIZE",
+    "SMALL_BYTES": "SMALL_REQUEST_BYTES",
+    "SMALL_TRIPS": "SMALL_IN_FLIGHT",
+    "BULK_TRIPS": "LARGE_IN_FLIGHT",
+    "LARGE_BYTES": "ISOLATED_PIXELS, in pixels",
+    "LARGE_TRIPS": "ISOLATED_IN_FLIGHT",
+    "MAX_HELD_BYTES": "MAX_BUFFERED_BYTES",
+    "BODY_SECONDS": "BODY_IDLE_SECONDS",
+    "TS_MODEL": "TS_SMALL_MODEL and TS_LARGE_MODEL",
+    "TS_BULK_MODEL": "TS_LARGE_MODEL",
+}
 
 
 class BadSetting(ValueError):
     """An environment variable whose value cannot be used; the message names it and says what it should be."""
 
 
-def setting(default: Any, about: str, least: float = 1, most: float = 1024, choice: tuple[str, ...] = ()) -> Any:
-    """A field whose default tells its type; numbers have bounds, a text may have its few choices."""
-    return field(default=default, metadata={"about": about, "least": least, "most": most, "choice": choice})
+def setting(
+    default: Any,
+    about: str,
+    least: float = 1,
+    most: float = 1024,
+    choice: tuple[str, ...] = (),
+    word: tuple[Callable[[str], str], str] = (str, "words"),
+) -> Any:
+    """A field whose default tells its type.
+
+    Numbers have bounds, a text may have its few choices, and a list its parser of a word with what the words are.
+    """
+    metadata = {"about": about, "least": least, "most": most, "choice": choice, "word": word}
+    return field(default=default, metadata=metadata)
+
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::([0-9]{1,5}))?/?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without a final slash or its scheme's own port; or `*` for all.
+
+    Raises:
+        ValueError: no origin can be equal to it (RFC 6454: scheme://host[:port]).
+    """
+    if text == "*":
+        return text
+    parts = _ORIGIN.fullmatch(text.lower())
+    if not parts:
+        raise ValueError(text)
+    scheme, host, port = parts.groups()
+    if port and int(port) > 65535:
+        raise ValueError(text)
+    shown = f":{int(port)}" if port and int(port) != _DEFAULT_PORTS.get(scheme) else ""
+    return f"{scheme}://{host.encode('idna').decode()}{shown}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. Each field is the environment variable of its name in capitals."""
 
-    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    host: str = setting("localhost", "address to listen on; 0.0.0.0 or :: for every interface")
     port: int = setting(3001, "port to listen on", most=65535)
-    cors_origins: tuple[str, ...] = setting(("*",), "origins whose pages may call the API")
+    cors_origins: tuple[str, ...] = setting(
+        ("*",),
+        "origins whose pages may call the API, as https://example.org",
+        word=(origin, "origins, each scheme://host[:port] as https://example.org"),
+    )
     api_keys: tuple[str, ...] = setting((), "when set, one of these keys must come with each call of the API")
-    log_format: str = setting("auto", "one line a request; auto: text on a terminal, else JSON", choice=LOG_FORMATS)
+    log_format: str = setting("auto", "access log; auto: text on a terminal, else JSON", choice=LOG_FORMATS)
 
-    max_body_bytes: int = setting(8 * MIB, "largest upload of one picture", 1024, 64 * MIB)
-    max_batch_bytes: int = setting(64 * MIB, "largest upload to /api/mnist/batch", 1024, 1024 * MIB)
-    max_batch_images: int = setting(256, "most pictures in one call of /api/mnist/batch", most=4096)
-    max_held_bytes: int = setting(256 * MIB, "bytes of all uploads held at one time; beyond it 503", MIB, MIB * MIB)
-    body_seconds: float = setting(20.0, "time for a body to arrive", 0, 3600)
+    max_body_bytes: int = setting(8 * MIB, "largest body of POST /api/mnist", 1024, 64 * MIB)
+    max_batch_bytes: int = setting(64 * MIB, "largest body of POST /api/mnist/batch", 1024, 1024 * MIB)
+    max_batch_images: int = setting(256, "most images in one call of /api/mnist/batch", most=4096)
+    max_buffered_bytes: int = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503", MIB, MIB * MIB)
+    max_connections: int = setting(8192, "most open connections; more wait to be accepted", most=MIB)
+    keep_alive_seconds: int = setting(75, "time for the next request's head; then the connection is closed", 1, 3600)
+    body_idle_seconds: float = setting(20.0, "a body of which nothing arrives for so long is refused", 0, 3600)
+    body_bytes_per_second: int = setting(4096, "least average rate of a body after BODY_IDLE_SECONDS", most=64 * MIB)
     deadline_seconds: float = setting(10.0, "time for one answer, over queue and inference", 0, 3600)
-    drain_seconds: float = setting(0.0, "on SIGTERM: time to serve on while /readyz says 503 already", 0, 3600)
-    grace_seconds: float = setting(20.0, "on SIGTERM: time for admitted requests to be answered", 0, 3600)
+    drain_seconds: float = setting(0.0, "on SIGTERM: time to go on serving while /readyz says 503", 0, 3600)
+    grace_seconds: float = setting(20.0, "on SIGTERM: time for requests in flight to finish", 0, 3600)
 
-    coalesce: bool = setting(True, "uploads that wait share a trip to TorchServe; 0: one upload, one request")
-    trip_pictures: int = setting(64, "most pictures in one trip", most=4096)
-    trip_bytes: int = setting(MIB, "most bytes in one trip", 1024, 64 * MIB)
-    small_bytes: int = setting(2048, "a picture of more bytes goes with the bulk, as those of a batch do", 0, 64 * MIB)
-    small_trips: int = setting(3, "most trips of small pictures under way at one time")
-    bulk_trips: int = setting(WORKERS + 1, "most trips of the bulk at one time; by default one more than its workers")
-    large_bytes: int = setting(64 * 1024, "a picture of more bytes travels alone", 1024, 64 * MIB)
-    large_trips: int = setting(1, "most trips of large pictures at one time")
-    queue_pictures: int = setting(1024, "most pictures waiting; beyond it 503", most=MIB)
+    batch_size: int = setting(64, "most images in one batch to TorchServe; 1 sends each image by itself", most=4096)
+    batch_bytes: int = setting(128 * 1024, "most bytes in one batch; a larger image goes alone", 1024, 64 * MIB)
+    queue_size: int = setting(1024, "most images waiting in one queue; beyond it 503", most=MIB)
+    small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
+    small_in_flight: int = setting(3, "most batches of small requests in flight")
+    large_in_flight: int = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS", 0)
+    isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", most=1024 * MIB)
+    isolated_in_flight: int = setting(1, "most batches of isolated images in flight")
 
     ts_host: str = setting("127.0.0.1", "where TorchServe listens")
     ts_inference_port: int = setting(8080, "its inference port", most=65535)
-    ts_small_model: str = setting("mnist_small", "name under which it takes trips of small pictures")
-    ts_bulk_model: str = setting("mnist_bulk", "name under which it takes all other trips, with workers of their own")
+    ts_small_model: str = setting("mnist_small", "name under which it takes batches of small requests")
+    ts_large_model: str = setting("mnist_large", "name under which it takes all other batches")
     ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; read again when a token is refused")
 
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
     ts_management_port: int = setting(8081, "TorchServe's management port", most=65535)
     ts_metrics_port: int = setting(8082, "TorchServe's metrics port", most=65535)
-    ts_workers: int = setting(WORKERS, "its workers for the bulk; by default one a core, at least 2, at most 8")
+    ts_workers: int = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
+
+    @property
+    def large_slots(self) -> int:
+        """LARGE_IN_FLIGHT, or what keeps every worker busy: a batch for each, and one that waits for the next."""
+        return self.large_in_flight or self.ts_workers + 1
 
     @property
     def home(self) -> Path:
@@ -75,15 +139,19 @@ class Settings:
     @property
     def own_host(self) -> str:
         """Where this machine itself reaches the proxy."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        anywhere = ("0.0.0.0", "::", "localhost")  # noqa: S104  :: takes IPv4 as well, and ::1 may be missing
+        return "127.0.0.1" if self.host in anywhere else self.host
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from environment variables.
 
     Raises:
-        BadSetting: a variable's value is not what its setting takes.
+        BadSetting: a variable's value is not what its setting takes, or its name is no longer in use.
     """
+    for old, new in RENAMED.items():
+        if old in environment:
+            raise BadSetting(f"{old} is now {new}")
     given = {s: environment[s.name.upper()] for s in fields(Settings) if s.name.upper() in environment}
     return Settings(**{s.name: _parsed(s, text) for s, text in given.items()})
 
@@ -92,11 +160,12 @@ def _parsed(setting: "Field[Any]", text: str) -> Any:
     kind: Any = type(setting.default)
     rules = setting.metadata
     value: Any = None
-    if kind is bool:
-        value, expected = {"0": False, "1": True}.get(text), "0 or 1"
-    elif kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
-        words = tuple(word.strip() for word in text.split(",") if word.strip())
-        value, expected = words if words or not text else None, "a comma-separated list"
+    if kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
+        parse, words = rules["word"]
+        expected = f"a comma-separated list of {words}"
+        with suppress(ValueError):
+            found = tuple(parse(word.strip()) for word in text.split(",") if word.strip())
+            value = found if found or not text else None
     elif kind in NUMBERS:
         expected = f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
         with suppress(ValueError):
@@ -117,4 +186,4 @@ def table() -> list[tuple[str, str, str]]:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(default)
-    return f"{default:g}" if isinstance(default, bool | float) else str(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,118 +1,143 @@
-"""From a request's body to the bytes of its pictures: type, size, time and form are checked; no picture is looked into.
+"""A request's body -> the bytes of its images.
 
-What can be refused unread is refused unread, and nothing over a limit is ever kept.
+headers are checked -> the body is read, within a size and a rate -> the multipart library takes it apart
+
+What can be refused unread is refused unread, and nothing over a limit is kept. No image is decoded here.
 """
 
-import re
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from proxy import errors
-from proxy.request import Request
+from proxy.app import Request, State
 
-Hold = Callable[[Request, int], None]
-PARTS = 1024  # most parts of any kind in one body
-
-# The form that browsers, curl and most libraries make of pictures. The parser would take an eighth of the proxy's time
-# for one, a tenth of a batch's whole time (docs/performance.md); every other form is the parser's, and what it says of
-# this one is the same.
-_COMMON = re.compile(r"multipart/form-data; ?boundary=([\w'()+,.:=?/-]{1,70})", re.ASCII)
-_PART = re.compile(
-    rb'\r\n(?i:Content-Disposition): form-data; name="image"; filename="[ !#-\[\]-~]{0,255}"\r\n'
-    rb"((?i:Content-Type): [!-~][ -~]{0,255}\r\n)?\r\n"
-)
+Reserve = Callable[[Request, int], None]
+MAX_PARTS = 1024  # of any kind in one body
+AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 
 
-def announced(request: Request, limit: int) -> int:
-    """Bytes the body may have: its Content-Length, or `limit` where it has none.
+def check_headers(request: Request, limit: int) -> int | None:
+    """The body's Content-Length, None where it has none.
 
     Raises:
-        BodyTooLarge: it says that it is larger than `limit`.
-        UnsupportedMediaType: it is encoded, or neither multipart/form-data nor an image.
+        BodyTooLarge: it is larger than `limit` bytes.
+        UnsupportedMediaType: the body is encoded, or neither multipart/form-data nor an image.
     """
-    kind = request.headers.get("content-type", "").lower()
-    known = kind.startswith(("multipart/form-data", "image/")) and kind.isascii()
-    if not known or "content-encoding" in request.headers:
+    content_type = request.headers.get("content-type", "").lower()
+    if not content_type.startswith(("multipart/form-data", "image/")) or "content-encoding" in request.headers:
         raise errors.UnsupportedMediaType()
-    length = int(request.headers.get("content-length", limit))
-    if length > limit:
+    length = request.headers.get("content-length")
+    if length is None:
+        return None
+    if int(length) > limit:
         raise errors.BodyTooLarge(limit)
-    return length
+    return int(length)
 
 
-async def read(request: Request, limit: int, seconds: float, hold: Hold) -> bytes:
-    """The whole body.
+class Reader:
+    """Reads bodies.
 
     Args:
-        hold: told of bytes before they are kept; may refuse them. They are held as they arrive, not as they are
-            announced, or a few slow clients that announce much would keep everybody out.
-
-    Raises:
-        BodyTooLarge: it grew over `limit` bytes; nothing further was read.
-        ClientTooSlow: it did not arrive within `seconds`.
-        MalformedMultipart: it ended early.
+        idle_seconds: a body of which nothing arrives for so long has stalled.
+        least_rate: bytes a second that a body must arrive with on average, once `idle_seconds` have passed.
     """
-    request.exchange.due = request.received + seconds
-    body = bytearray()
-    try:
-        while not request.exchange.ended:
-            piece = await request.exchange.piece()
+
+    def __init__(self, idle_seconds: float, least_rate: float) -> None:
+        self._idle_seconds, self._least_rate = idle_seconds, least_rate
+
+    async def read(self, request: Request, length: int | None, limit: int, reserve: Reserve) -> bytes:
+        """The whole body, of `length` bytes, or of at most `limit` where that is None.
+
+        Args:
+            reserve: called before bytes are kept; may raise. A large body is reserved as it arrives and not as it is
+                announced, or a few slow clients that announce much would keep everybody out.
+
+        Raises:
+            BodyTooLarge: it grew over `limit` bytes; nothing further was read.
+            MalformedMultipart: it ended early.
+        """
+        if length is not None and length <= AT_ONCE:
+            reserve(request, length)
+            self._expect(request, length)
+            try:
+                body: bytes = await request.protocol()
+            except RuntimeError as error:  # Granian's, where the client closed the connection
+                raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from error
+        else:
+            body = await self._read_pieces(request, length, limit, reserve)
+        request.body_due, request.state = inf, State.PREDICTING
+        return body
+
+    async def _read_pieces(self, request: Request, length: int | None, limit: int, reserve: Reserve) -> bytes:
+        body = bytearray()
+        self._expect(request, 0)
+        async for piece in request.protocol:
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
-            hold(request, len(piece))
+            reserve(request, len(piece))
             body += piece
-    except TimeoutError:
-        raise errors.ClientTooSlow() from None
-    except EOFError:
-        raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from None
-    return bytes(body)
+            self._expect(request, len(body))
+        if length is not None and len(body) < length:
+            raise errors.MalformedMultipart("The body ended before it was complete; send it again.")
+        return bytes(body)
+
+    def _expect(self, request: Request, size: int) -> None:
+        """More must arrive within the idle time, and `size` bytes must not have taken longer than the least rate."""
+        earliest = request.received + self._idle_seconds + size / self._least_rate
+        request.body_due = min(earliest, monotonic() + self._idle_seconds) if size else earliest
 
 
 def images(request: Request, body: bytes, most: int) -> list[bytes]:
-    """The pictures in the body, at most `most`; at least one.
+    """The images in the body: at least one, at most `most`.
 
     Raises:
         MalformedMultipart, MissingImage, SeveralImages, TooManyImages
     """
-    content_type = request.headers.get("content-type", "")
-    found = _common(content_type, body)
-    if found is None:
-        kind, options = parse_options_header(content_type)
-        if kind != "multipart/form-data":
-            return [body]
-        try:
-            found = _parse(body, options.get("boundary", ""))
-        except (MultipartError, UnicodeError) as error:
-            raise errors.MalformedMultipart() from error.with_traceback(None)  # its frames hold it, and the body
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if content_type != "multipart/form-data":
+        return [body]
+    if not options.get("boundary"):
+        raise errors.MalformedMultipart(
+            "The Content-Type has no boundary; do not set that header yourself, the HTTP client adds it with the form."
+        )
+    try:
+        found, names = _parse(body, options["boundary"])
+    except (MultipartError, UnicodeError) as error:
+        raise errors.MalformedMultipart() from error.with_traceback(None)  # its frames hold the body
     if not found:
-        raise errors.MissingImage()
+        raise errors.MissingImage(names)
     if len(found) > most:
         raise errors.SeveralImages() if most == 1 else errors.TooManyImages(most)
     return found
 
 
-def _common(content_type: str, body: bytes) -> list[bytes] | None:
-    """The pictures in a body of the common form, else None."""
-    told = _COMMON.fullmatch(content_type)
-    if not told or not body.startswith(b"--" + told[1].encode()):
-        return None
-    found, line, at = list[bytes](), b"\r\n--" + told[1].encode(), len(told[1]) + 2
-    while (part := _PART.match(body, at)) and (end := body.find(line, part.end())) >= 0 and len(found) < PARTS:
-        found.append(body[part.end() : end])
-        at = end + len(line)
-    return found if found and body[at:] == b"--\r\n" else None
-
-
-def _parse(body: bytes, boundary: str) -> list[bytes]:
-    found: list[list[bytes]] = []  # the pictures, each in chunks
-    with PushMultipartParser(boundary, len(body), max_segment_count=PARTS, strict=True) as parser:
+def _parse(body: bytes, boundary: str) -> tuple[list[bytes], list[str]]:
+    """The image parts, and the names of the others. Latin-1 decodes whatever bytes a file name has; it is not used."""
+    found, names, pieces = list[list[bytes]](), list[str](), list[bytes]()
+    with PushMultipartParser(boundary, len(body), header_charset="latin-1", max_segment_count=MAX_PARTS) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
-                chunks: list[bytes] = []
-                is_file = event.filename is not None or "filename*" in event.header("Content-Disposition")
-                if is_file and event.name == "image":
-                    found.append(chunks)
+                pieces = []
+                if event.name == "image" and _is_file(event):
+                    found.append(pieces)
+                else:
+                    names.append(_shown(event))
             elif event is not None:
-                chunks.append(event)
-    return [b"".join(chunks) for chunks in found]
+                pieces.append(event)
+    return [b"".join(pieces) for pieces in found], names
+
+
+def _is_file(part: MultipartSegment) -> bool:
+    """By RFC 7578 a file name is optional; a content type that is not text says file as well."""
+    if part.filename is not None or "filename*" in part.header("Content-Disposition"):
+        return True
+    return part.content_type is not None and not part.content_type.startswith("text/")
+
+
+def _shown(part: MultipartSegment) -> str:
+    """A part's name for an error message."""
+    name = (part.name or "").encode("latin-1").decode("utf-8", "replace")
+    return f"`{name[:40]}`" if _is_file(part) else f"`{name[:40]}`, which is text"

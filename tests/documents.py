@@ -1,10 +1,34 @@
 """The fenced code blocks of the documents, and how a test runs them: as they stand, against the service under test."""
 
 import re
+import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 from tests.faults.stack import PORTS, Stack
 from train.pack import ROOT
+
+# What takes minutes or needs an engine is looked up instead of run: a target has to exist, an option to be known.
+LOOKED_UP = f"""
+make() {{ command make --dry-run "$@" >/dev/null; }}
+docker() {{ printf '%s ' docker "$@"; echo; }}
+kubectl() {{ printf '%s ' kubectl "$@"; echo; }}
+haproxy() {{ if type -P haproxy >/dev/null; then command haproxy "$@"; fi; }}
+promtool() {{ if type -P promtool >/dev/null; then command promtool "$@"; fi; }}
+python() {{
+  case "$1 $2" in
+    "-m train" | "-m bench"* | "-m tests"*) known "$@" ;;
+    *) {shlex.quote(sys.executable)} "$@" ;;
+  esac
+}}
+known() {{
+  command=("${{@:1:2}}"); shift 2
+  case "${{1-}}" in [a-z]*) command+=("$1"); shift ;; esac
+  help=$({shlex.quote(sys.executable)} "${{command[@]}}" --help)
+  for word in "$@"; do case $word in --*) grep -qF -- "${{word%%=*}}" <<<"$help" ;; esac; done
+}}
+"""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -27,3 +51,18 @@ def shell(script: str, prelude: str = "") -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Whether a link in a document leads to a file that exists and, where it has a fragment, to a heading in it."""
+    if "://" in link:
+        return True
+    name, _, fragment = link.partition("#")
+    target = document.parent / name if name else document
+    return target.exists() and (not fragment or fragment in anchors(target.read_text()))
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments under which Markdown's headings can be reached."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

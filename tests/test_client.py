@@ -142,6 +142,21 @@ def test_the_key_goes_along_and_a_wrong_one_ends_it(folder, service, capsys, mon
     assert capsys.readouterr().err.strip() == "error: Send a valid API key."
 
 
+def test_a_service_on_this_machine_is_asked_without_a_proxy(folder, service, monkeypatch):
+    service.answers = [results(GOOD), results(GOOD)]
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    for url in (service.url, service.url.replace("127.0.0.1", "localhost")):
+        assert main([str(folder / "b.png"), "--url", url]) == 0
+
+
+def test_other_machines_are_asked_through_the_proxy(folder, service, monkeypatch):
+    service.answers = [results(GOOD)]
+    monkeypatch.setenv("http_proxy", service.url)
+    assert main([str(folder / "b.png"), "--url", "http://digits.example.com"]) == 0
+    assert service.asked[0][0] == "http://digits.example.com/api/mnist/batch"
+
+
 def test_plain_errors_for_what_is_not_there(folder, service, capsys):
     assert main([str(folder / "*.bmp")]) == 2
     assert capsys.readouterr().err == "error: no pictures there; name files, folders or globs\n"

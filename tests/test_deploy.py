@@ -20,6 +20,7 @@ import yaml
 
 from proxy.metrics import Metrics
 from proxy.settings import from_environment, table
+from serve.install import Section, pins
 
 ROOT = Path(__file__).parent.parent
 BASE = ROOT / "deploy/kubernetes/base"
@@ -104,7 +105,7 @@ def test_selectors_find_the_pods():
 def test_containers_are_locked_down():
     """What the Pod Security Standard `restricted` asks for, and a read-only root filesystem."""
     assert pod()["securityContext"]["runAsNonRoot"] is True
-    assert pod()["securityContext"]["runAsUser"] == pod()["securityContext"]["fsGroup"] == USER
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(pod()["securityContext"]), "OpenShift assigns its own"
     assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod()["automountServiceAccountToken"] is False
     for container in containers().values():
@@ -192,8 +193,8 @@ def test_metrics_that_manifests_name_exist():
     assert annotations["prometheus.io/port"] == environment(containers()["proxy"])["PORT"]
     example = yaml.safe_load((EXAMPLE / "horizontalpodautoscaler.yaml").read_text())["spec"]["metrics"]
     named = {metric["pods"]["metric"]["name"] for metric in example if metric["type"] == "Pods"}
-    assert named == {"mnist_queue_pictures"}
-    assert named <= {family.name for family in Metrics().registry.collect()}
+    assert named == {"mnist_queue_images"}
+    assert named <= {family.name for family in Metrics(()).registry.collect()}
 
 
 # --- the container ----------------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def test_dockerfile_passes_hadolint():
 
 
 def test_image_runs_as_nobody_in_particular():
-    assert instructions("USER") == [f"{USER}:{USER}"]
+    assert instructions("USER") == [f"{USER}:0"], "a number, so that runAsNonRoot can be checked; group 0 for OpenShift"
     assert image_environment()["HOST"] == "0.0.0.0"
     assert image_environment()["RUN_DIR"] == image_environment()["TMPDIR"] == "/run/mnist"
     assert len(instructions("HEALTHCHECK")) == 1
@@ -254,14 +255,20 @@ def imported(folder: str, *skipped: str) -> Iterator[str]:
 
 def test_serving_section_of_the_requirements_is_complete():
     """The image installs that section only, so each distribution that serving imports has to be in it."""
-    section = (ROOT / "requirements.txt").read_text().partition("\n# training")[0]
-    pinned = {re.sub("[-_.]+", "-", name).lower() for name in re.findall(r"^([\w.-]+)==", section, re.MULTILINE)}
+    pinned = {re.sub("[-_.]+", "-", pin.partition("==")[0]).lower() for pin in pins(Section.SERVING)}
     wanted = {*imported("handler"), *imported("proxy"), *imported("serve"), *imported("deploy")}
     distributions = packages_distributions()
     for module in wanted & set(distributions) - set(sys.stdlib_module_names):
         names = {re.sub("[-_.]+", "-", name).lower() for name in distributions[module]}
         assert names & pinned, f"{module} comes from {names}, none of them in the serving section"
-    assert "sed '/^# training/,$d' requirements.txt" in (ROOT / "Dockerfile").read_text()
+    assert any(".venv/bin/python -m serve.install serving" in line for line in instructions("RUN"))
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docs/deployment.md"])
+def test_documented_runs_let_torchserve_load_its_native_library(name):
+    mounts = re.findall(r"--tmpfs (\S+)", (ROOT / name).read_text())
+    assert mounts
+    assert all("exec" in mount.split(":")[1].split(",") for mount in mounts)
 
 
 def test_torch_for_the_cpu_unless_asked():
@@ -298,7 +305,9 @@ def test_compose_service_is_locked_down():
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["tmpfs"][0].startswith(f"{image_environment()['RUN_DIR']}:uid={USER}")
+    folder, options = service["tmpfs"][0].split(":")
+    assert folder == image_environment()["RUN_DIR"]
+    assert {"exec", f"uid={USER}"} <= set(options.split(",")), "without exec TorchServe has no unix sockets"
     assert service["ports"] == [f"127.0.0.1:3001:{image_environment()['PORT']}"]
 
 

@@ -1,45 +1,37 @@
-"""The documents are true: their code blocks run, what they name exists, the drawing's arrows are the imports."""
+"""The documents are true: their code blocks run, their tables agree with the code, what they name exists."""
 
 import ast
 import itertools
+import os
 import re
 import shlex
+import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.documents import blocks, here, shell
+from decode import PictureError
+from proxy.errors import Cause, ImageError, ServiceError
+from proxy.settings import table
+from tests import documents
+from tests.documents import LOOKED_UP, blocks, here, shell
 from tests.test_deploy import instructions
 from train.pack import ROOT
 
-DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+ROOT_NAMES = ("CONTRIBUTING", "CHANGELOG", "SECURITY")
+DOCUMENTS = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")),
+]
 CLIENTS = "clients.md"  # tests/e2e/test_clients.py runs it and compares what it prints
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text()
 RUN = {"sh", "bash", "json", "yaml"}  # what is run or parsed below
 PROSE = {"", "text", "mermaid"}  # listings of output, drawings, and commands that go on until someone ends them
-
-# What takes minutes or needs an engine is looked up instead of run: a target has to exist, an option to be known.
-LOOKED_UP = f"""
-make() {{ command make --dry-run "$@" >/dev/null; }}
-docker() {{ printf '%s ' docker "$@"; echo; }}
-kubectl() {{ printf '%s ' kubectl "$@"; echo; }}
-haproxy() {{ if type -P haproxy >/dev/null; then command haproxy "$@"; fi; }}
-promtool() {{ if type -P promtool >/dev/null; then command promtool "$@"; fi; }}
-python() {{
-  case "$1 $2" in
-    "-m train" | "-m bench"* | "-m tests"*) known "$@" ;;
-    *) {shlex.quote(sys.executable)} "$@" ;;
-  esac
-}}
-known() {{
-  command=("${{@:1:2}}"); shift 2
-  case "${{1-}}" in [a-z]*) command+=("$1"); shift ;; esac
-  help=$({shlex.quote(sys.executable)} "${{command[@]}}" --help)
-  for word in "$@"; do case $word in --*) grep -qF -- "${{word%%=*}}" <<<"$help" ;; esac; done
-}}
-"""
 
 
 def every(language: str) -> list:
@@ -83,8 +75,8 @@ def test_data(text):
 
 def test_links_lead_somewhere():
     for document in DOCUMENTS:
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
-            assert "://" in link or (document.parent / link).exists(), f"{document.name}: {link}"
+        for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+            assert documents.leads_somewhere(document, link), f"{document.name}: {link}"
 
 
 def test_files_named_exist():
@@ -124,7 +116,7 @@ def test_the_drawing_is_true():
 def test_the_drawing_shows_the_way_of_an_upload():
     modules, _ = drawing()
     drawn = {str(file.relative_to(ROOT)) for file in modules.values()}
-    proxy = {f"proxy/{name}.py" for name in ("app", "api", "upload", "predictor", "lane", "torchserve")}
+    proxy = {f"proxy/{name}.py" for name in ("server", "app", "api", "upload", "admission", "batcher", "torchserve")}
     handler = {f"handler/{name}.py" for name in ("mnist_handler", "reader", "decode", "canonical", "forward", "answer")}
     assert proxy | handler <= drawn
 
@@ -139,3 +131,80 @@ def test_changelog_knows_the_version():
 
 def test_contributing_fits_a_screen():
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
+
+
+def rows(text: str, name: str) -> list[list[str]]:
+    """The cells of the table in a marked section, without its head."""
+    [section] = re.findall(rf"<!-- {name} -->\n.*\n.*\n([\s\S]*?)<!-- /{name} -->", text)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in section.splitlines()]
+
+
+def test_settings_table():
+    shown = [[cell.strip("`") for cell in row] for row in rows((ROOT / "docs/settings.md").read_text(), "settings")]
+    of_cpus = {"TS_WORKERS": "2 to 8"}
+    assert shown == [[name, of_cpus.get(name, value or "none"), about] for name, value, about in table()]
+
+
+def test_torchserves_apis(service):
+    [script] = blocks((ROOT / "docs/clients.md").read_text(), "sh")
+    before = len(service.workers("mnist"))
+    try:
+        output = shell(here(script, service))
+    finally:
+        [scale] = re.findall(r"^curl.*PUT.*$", script, re.MULTILINE)
+        token = script.splitlines()[0]
+        back = re.sub("min_worker=[0-9]+", f"min_worker={before}&max_worker={before}", scale)
+        shell(here(f"{token}\n{back}", service))
+    assert output.count('"prediction": {"class_name": "seven"') == 2
+    assert '"modelName": "mnist_large"' in output
+    assert "Workers scaled to 3 for model: mnist" in output
+    assert "ts_inference_requests_total" in output
+
+
+def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
+    """The classes derived from `kind` that nothing is derived from."""
+    for each in kind.__subclasses__():
+        yield from leaves(each) if each.__subclasses__() else [each]
+
+
+def test_every_error_and_cause_has_a_remedy():
+    told = set(re.findall(r"^\| (\d+ `\w+`|`\w+`) \|", TROUBLESHOOTING, re.MULTILINE))
+    raised = [error for error in (*leaves(ServiceError), *leaves(PictureError)) if error is not ImageError]
+    wanted = {f"{error.status} `{error.code}`" for error in raised} | {
+        f"`{cause.value}`" for cause in Cause if cause.value
+    }
+    assert wanted <= told
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TRIP_BYTES": "1"},
+        {"BATCH_SIZE": "many"},
+        {"HOST": "no-such-name.invalid"},
+        {"HOST": "192.0.2.1"},
+        {"PORT": "taken"},
+        {"TS_INFERENCE_PORT": "taken"},
+        {"MODEL_STORE": "/nonexistent"},
+        {"JAVA_HOME": "/nonexistent"},
+    ],
+    ids=lambda environment: "-".join(itertools.chain(*environment.items())),
+)
+def test_a_start_that_fails_is_explained(environment, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"taken": str(taken.getsockname()[1]), "free": str(free.getsockname()[1])}
+        free.close()
+        variables = {"PORT": ports["free"], "RUN_DIR": str(tmp_path)} | environment
+        started = subprocess.run(
+            [sys.executable, "-m", "serve"],
+            cwd=ROOT,
+            env=os.environ | {name: ports.get(value, value) for name, value in variables.items()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert started.returncode == 1
+    [line] = started.stderr.splitlines()
+    messages = [row[0].strip("`") for row in rows(TROUBLESHOOTING, "start")]
+    patterns = [".*".join(map(re.escape, message.split("…"))) for message in messages]
+    assert [message for message, pattern in zip(messages, patterns, strict=True) if re.match(pattern, line)], line

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import drift as module
-import trip
+import wire
 from batch import Batch, Row
 from decode import ImageTooLarge, UndecodableImage
 from drift import Drift
@@ -15,8 +15,8 @@ from reader import Reading
 
 
 def batch_of(*rows):
-    """A batch of (mark, [(flag, outcome)]); an outcome is a label with its warnings, or an error."""
-    batch = Batch([Row([b""] * len(images), [flag for flag, _ in images], mark) for mark, images in rows])
+    """A batch of (from_proxy, [(flag, outcome)]); an outcome is a label with its warnings, or an error."""
+    batch = Batch([Row([b""] * len(images), [flag for flag, _ in images], from_proxy) for from_proxy, images in rows])
     outcomes = [outcome for _, images in rows for _, outcome in images]
     labels = [outcome[0] for outcome in outcomes if isinstance(outcome, tuple)]
     batch.outcomes = [Reading(outcome[1:]) if isinstance(outcome, tuple) else outcome for outcome in outcomes]
@@ -43,7 +43,7 @@ def told(monkeypatch, caplog):
 
 
 def test_predictions_are_counted_by_class_verdict_and_version(told):
-    batch = batch_of(("shared", [(0, (7,)), (1, (7,)), (0, (2,))]), (None, [(0, (7,))]))
+    batch = batch_of((True, [(0, (7,)), (1, (7,)), (0, (2,))]), (False, [(0, (7,))]))
     assert told(batch, "digit", "uncertain", "digit", "digit") == {
         ("mnist_predictions_total", "class_name:seven,verdict:digit,model_version:1.0"): 2,
         ("mnist_predictions_total", "class_name:seven,verdict:uncertain,model_version:1.0"): 1,
@@ -55,8 +55,8 @@ def test_predictions_are_counted_by_class_verdict_and_version(told):
 
 def test_warnings_and_refusals_are_counted(told):
     batch = batch_of(
-        ("shared", [(0, (3, "inverted", "cropped")), (0, UndecodableImage("no image"))]),
-        ("alone", [(0, ImageTooLarge("too many pixels"))]),
+        (True, [(0, (3, "inverted", "cropped")), (0, UndecodableImage("no image"))]),
+        (True, [(0, ImageTooLarge("too many pixels"))]),
     )
     assert told(batch, "digit") == {
         ("mnist_predictions_total", "class_name:three,verdict:digit,model_version:1.0"): 1,
@@ -68,18 +68,14 @@ def test_warnings_and_refusals_are_counted(told):
 
 
 def test_probes_are_not_counted_and_shift_nobodys_verdict(told):
-    batch = batch_of(("alone", [(trip.UNCOUNTED | trip.DETAILS, (1,))]), ("shared", [(0, (4,))]))
+    batch = batch_of((True, [(wire.PROBE | wire.DETAILS, (1,))]), (True, [(0, (4,))]))
     assert told(batch, "not_a_digit", "digit") == {
         ("mnist_predictions_total", "class_name:four,verdict:digit,model_version:1.0"): 1
     }
 
 
-def test_a_picture_that_comes_again_alone_is_counted_then(told):
-    assert told(batch_of(("shared", [(0, ImageTooLarge("wide"))]))) == {}
-
-
 def test_a_row_without_images_is_no_disaster(told):
-    batch = batch_of((None, []), ("shared", [(0, (5,))]))
+    batch = batch_of((False, []), (True, [(0, (5,))]))
     assert sum(told(batch, "digit").values()) == 1
 
 
@@ -88,11 +84,11 @@ def test_torchserve_is_told_once_in_a_while_and_every_count_once(monkeypatch, ca
     monkeypatch.setattr(module, "PERIOD", 3600.0)
     drift = Drift("1.0")
     for _ in range(50):
-        drift.count(batch_of(("shared", [(0, (7,))])), ["digit"])
+        drift.count(batch_of((True, [(0, (7,))])), ["digit"])
     assert caplog.messages == []
     monkeypatch.setattr(module, "PERIOD", 0.0)
-    drift.count(batch_of(("shared", [(0, (7,))])), ["digit"])
+    drift.count(batch_of((True, [(0, (7,))])), ["digit"])
     assert len(caplog.messages) == 1
     assert ".Count:51|" in caplog.messages[0]
-    drift.count(batch_of((None, [])), [])
+    drift.count(batch_of((False, [])), [])
     assert len(caplog.messages) == 1

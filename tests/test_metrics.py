@@ -1,22 +1,23 @@
-"""Metrics: what a request and a trip leave behind, and that nobody outside can make up series."""
+"""Metrics: what a request and a batch leave behind, and that nobody outside can make up series."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import VERSION
-from proxy.lane import Lane, Upload
+from proxy.app import Response
+from proxy.batcher import Batcher, Item, Limits, Reply
+from proxy.errors import Cause
+from proxy.health import State
 from proxy.metrics import Metrics
-from proxy.request import Request, Response
-from proxy.trip import Reply
-from tests.exchanges import exchange_of
-from tests.test_lane import settled
+from tests.rsgi import request_of
 
 
-def request(path="/api/mnist", size=100, code=""):
-    it = Request(exchange_of(path=path))
-    it.size, it.code = size, code
+def request(path="/api/mnist", size=100, code="", cause=Cause.NONE):
+    it = request_of(path)
+    it.buffered, it.code, it.cause = size, code, cause
     return it
 
 
@@ -33,9 +34,7 @@ def scraped(metrics):
 
 @pytest.fixture
 def metrics():
-    metrics = Metrics()
-    metrics.endpoints(["/api/mnist"])
-    return metrics
+    return Metrics(["/api/mnist"])
 
 
 def outcome(status, code, endpoint="/api/mnist"):
@@ -53,6 +52,20 @@ def test_requests_are_counted_by_endpoint_status_and_code(metrics):
     assert seen["mnist_request_seconds_count", ("endpoint", "/api/mnist")] == 4
 
 
+def test_refusals_are_counted_by_their_cause(metrics):
+    for _ in range(2):
+        metrics.observe(request(code="overloaded", cause=Cause.LARGE_QUEUE_FULL), Response(503, b""))
+    metrics.observe(request(code="not_ready", cause=Cause.STARTING), Response(503, b""))
+    metrics.observe(request(), Response(200, b""))
+    seen = scraped(metrics)
+    counted = {cause: seen["mnist_refusals_total", ("cause", cause.value)] for cause in Cause if cause.value}
+    assert {cause: count for cause, count in counted.items() if count} == {
+        Cause.LARGE_QUEUE_FULL: 2,
+        Cause.STARTING: 1,
+    }
+    assert ("mnist_refusals_total", ("cause", "")) not in seen
+
+
 def test_unknown_paths_share_one_series(metrics):
     before = len(scraped(metrics))
     for number in range(100):
@@ -62,14 +75,13 @@ def test_unknown_paths_share_one_series(metrics):
     assert len(seen) - before == 1
 
 
-def test_how_long_an_upload_waited_is_put_into_buckets(metrics):
+def test_how_long_an_image_waited_is_put_into_buckets(metrics):
     it = request()
     for seconds in (0.0, 0.0035, 20.0):
-        upload = Upload((b"x",), 0, 0.0)
-        upload.joined = 1.0
-        upload.left = 1.0 + seconds
-        it.uploads.append(upload)
-    it.uploads.append(Upload((b"refused",), 0, 0.0))
+        item = Item(b"x", 0, 0.0)
+        item.enqueued, item.dispatched = 1.0, 1.0 + seconds
+        it.items.append(item)
+    it.items.append(Item(b"refused", 0, 0.0))
     metrics.observe(it, Response(200, b""))
     seen = scraped(metrics)
     assert seen["mnist_queue_seconds_count",] == 3
@@ -79,33 +91,36 @@ def test_how_long_an_upload_waited_is_put_into_buckets(metrics):
     assert seen["mnist_queue_seconds_sum",] == pytest.approx(20.0035)
 
 
-def test_a_lanes_trips_and_queue_are_shown(metrics):
-    async def two_trips():
-        gate = asyncio.Event()
+def test_a_batchers_batches_and_queue_are_shown(metrics):
+    async def two_batches():
+        opened = asyncio.Event()
 
-        async def carry(uploads):
-            await gate.wait()
-            return [Reply(200, b"{}") for _ in uploads]
+        async def send(items):
+            await opened.wait()
+            return [Reply(200, b"{}") for _ in items]
 
-        lane = Lane(carry, trips=1, pictures=64, size=1000, queue=100, patience=60)
-        metrics.lane("small", lane)
-        flights = [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12)))]
-        await settled()
-        flights += [asyncio.create_task(lane.forward(Upload((b"x",), 0, 1e12))) for _ in range(3)]
-        await settled()
+        batcher = Batcher(send, Cause.SMALL_QUEUE_FULL, Limits(64, 1000, 1, 100, 60))
+        metrics.batcher("small", batcher)
+        items = [Item(b"x", 0, 1e12) for _ in range(4)]
+        batcher.submit(items[:1])
+        await asyncio.sleep(0)
+        batcher.submit(items[1:])
+        await asyncio.sleep(0)
         during = {family.name: family.samples for family in metrics.registry.collect()}
-        gate.set()
-        await asyncio.gather(*flights)
+        opened.set()
+        await asyncio.gather(*(item.result for item in items))
+        await asyncio.sleep(0)
         return during
 
-    during = asyncio.run(two_trips())
-    assert during["mnist_queue_pictures"][0].value == 3
-    assert during["mnist_trips_under_way"][0].value == 1
+    during = asyncio.run(two_batches())
+    assert during["mnist_queue_images"][0].value == 3
+    assert during["mnist_batches_in_flight"][0].value == 1
     seen = scraped(metrics)
-    assert seen["mnist_trip_pictures_count", ("lane", "small")] == 2
-    assert seen["mnist_trip_pictures_sum", ("lane", "small")] == 4
-    assert seen["mnist_trip_pictures_bucket", ("lane", "small"), ("le", "1.0")] == 1
-    assert seen["mnist_trip_seconds_count", ("lane", "small")] == 2
+    small = "size_class", "small"
+    assert seen["mnist_batch_images_count", small] == 2
+    assert seen["mnist_batch_images_sum", small] == 4
+    assert seen["mnist_batch_images_bucket", ("le", "1.0"), small] == 1
+    assert seen["mnist_batch_seconds_count", small] == 2
 
 
 def test_what_runs_and_what_it_uses_is_shown(metrics):
@@ -117,14 +132,35 @@ def test_what_runs_and_what_it_uses_is_shown(metrics):
     assert seen["process_open_fds",] > 2
 
 
+def health_of(state, details=b"{}"):
+    return SimpleNamespace(state=state, details=details)
+
+
+@pytest.mark.parametrize("state", State)
+def test_exactly_one_state_is_shown(metrics, state):
+    metrics.health(health_of(state))
+    seen = scraped(metrics)
+    assert {each: seen["mnist_state", ("state", each.value)] for each in State} == {
+        each: each is state for each in State
+    }
+    assert seen["mnist_ready",] == (state is State.READY)
+
+
 def test_the_model_that_answers_is_shown_once_it_is_known(metrics):
-    proof = [b"{}"]
-    metrics.model(lambda: proof[0])
-    assert not any(name == "mnist_model_info" for name, *_ in scraped(metrics))
-    proof[0] = b'{"success": true, "details": {"model": {"name": "mnist", "version": "2.0", "sha256": "abc"}}}'
+    health = health_of(State.READY)
+    metrics.health(health)
+    assert not any(name == "mnist_model_info" and labels for name, *labels in scraped(metrics))
+    health.details = b'{"success": true, "details": {"model": {"name": "mnist", "version": "2.0", "sha256": "abc"}}}'
     assert ("mnist_model_info", ("name", "mnist"), ("sha256", "abc"), ("version", "2.0")) in scraped(metrics)
 
 
+def test_the_bytes_in_memory_are_shown(metrics):
+    metrics.admission(SimpleNamespace(buffered=4711))
+    assert scraped(metrics)["mnist_buffered_bytes",] == 4711
+
+
 def test_what_alerts_ask_for_is_there_from_the_start(metrics):
-    assert scraped(metrics)[outcome("503", "overloaded")] == 0
-    assert scraped(metrics)[outcome("502", "model_server_error")] == 0
+    seen = scraped(metrics)
+    assert seen[outcome("503", "overloaded")] == 0
+    assert seen[outcome("502", "model_server_error")] == 0
+    assert all(seen["mnist_refusals_total", ("cause", cause.value)] == 0 for cause in Cause if cause.value)

@@ -14,8 +14,8 @@ from PIL import Image
 from ts.context import Context, RequestProcessor
 
 import forward
-import trip
-from batch import TRIP_HEADER
+import wire
+from batch import PROXY_HEADER
 from digit import CLASS_NAMES, MEAN, STD
 from lenet import LeNet
 from mnist_handler import MnistHandler
@@ -59,15 +59,15 @@ def direct(image, field="image"):
     return {field: bytearray(image)}, {}
 
 
-def shared(*images, flags=None, mark="shared"):
+def batch(*images, flags=None):
     heads = b"".join(
         len(i).to_bytes(4, "big") + bytes([f]) for i, f in zip(images, flags or [0] * len(images), strict=True)
     )
-    return {"body": bytearray(len(images).to_bytes(4, "big") + heads + b"".join(images))}, {TRIP_HEADER: mark}
+    return {"body": bytearray(len(images).to_bytes(4, "big") + heads + b"".join(images))}, {PROXY_HEADER: "1"}
 
 
 def opened(reply, count):
-    from proxy.trip import decode
+    from proxy.torchserve import decode
 
     return [(r.status, json.loads(r.body) if r.body else None) for r in decode(reply, count)]
 
@@ -100,10 +100,10 @@ def test_the_body_is_exactly_the_contracts(handler):
     assert body["success"] is True
 
 
-def test_trips_direct_uploads_and_bad_ones_share_a_batch_and_each_gets_its_own(handler):
+def test_batches_direct_uploads_and_bad_ones_come_together_and_each_gets_its_own(handler):
     rows = [
         direct(SAMPLES[3]),
-        shared(SAMPLES[1], b"junk", SAMPLES[2]),
+        batch(SAMPLES[1], b"junk", SAMPLES[2]),
         direct(b"junk"),
         direct(b""),
         ({"note": b"x"}, {}),
@@ -120,7 +120,7 @@ def test_trips_direct_uploads_and_bad_ones_share_a_batch_and_each_gets_its_own(h
 
 
 def test_details_come_for_those_pictures_that_asked(handler):
-    [(_, reply)] = handle(handler, shared(SAMPLES[4], b"junk", SAMPLES[5], flags=[0, trip.DETAILS, trip.DETAILS]))
+    [(_, reply)] = handle(handler, batch(SAMPLES[4], b"junk", SAMPLES[5], flags=[0, wire.DETAILS, wire.DETAILS]))
     (_, plain), (status, _), (_, detailed) = opened(reply, 3)
     assert (list(plain), status) == (["predictions", "success"], 422)
     assert list(detailed) == ["predictions", "success", "details"]
@@ -139,7 +139,7 @@ def test_details_come_for_those_pictures_that_asked(handler):
 def test_blank_paper_is_no_digit_and_has_its_ten_probabilities_all_the_same(handler):
     file = BytesIO()
     Image.new("L", (60, 60), 255).save(file, "PNG")
-    [(_, reply)] = handle(handler, shared(file.getvalue(), flags=[trip.DETAILS]))
+    [(_, reply)] = handle(handler, batch(file.getvalue(), flags=[wire.DETAILS]))
     [(status, body)] = opened(reply, 1)
     assert (status, len(body["predictions"]["all"])) == (200, 10)
     assert body["details"]["verdict"] == "not_a_digit"
@@ -150,19 +150,14 @@ def test_a_batch_without_any_readable_picture(handler):
     assert [status for status, _ in handle(handler, direct(b"junk"), direct(b""))] == [422, 400]
 
 
-def test_a_picture_too_large_to_share_is_sent_back_and_read_alone(handler):
+def test_an_image_of_many_pixels_is_read_in_a_batch_like_any_other(handler):
     file = BytesIO()
-    Image.open(BytesIO(SAMPLES[7])).resize((700, 700)).save(file, "PNG")
-    [(_, together)] = handle(handler, shared(SAMPLES[1], file.getvalue()))
-    assert [status for status, _ in opened(together, 2)] == [200, trip.TRAVEL_ALONE]
-    [(_, alone)] = handle(handler, shared(file.getvalue(), mark="alone"))
-    [(status, body)] = opened(alone, 1)
-    assert (status, label(body)) == (200, 7)
+    Image.open(BytesIO(SAMPLES[7])).resize((2000, 2000)).save(file, "PNG")
+    [(_, together)] = handle(handler, batch(SAMPLES[1], file.getvalue()))
+    assert [(status, label(body)) for status, body in opened(together, 2)] == [(200, 1), (200, 7)]
 
 
-@pytest.mark.parametrize(
-    "row", [({"body": {"a": "json body"}}, {}), ({"body": bytearray(b"xx")}, {TRIP_HEADER: "shared"})]
-)
+@pytest.mark.parametrize("row", [({"body": {"a": "json body"}}, {}), ({"body": bytearray(b"xx")}, {PROXY_HEADER: "1"})])
 def test_rows_of_no_known_form_get_an_error_of_their_own(handler, row):
     (bad, _), (good, _) = handle(handler, row, direct(SAMPLES[1]))
     assert (bad, good) == (422, 200)

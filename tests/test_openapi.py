@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, and saying what the code does."""
+"""The OpenAPI document: valid, and consistent with the code."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,17 @@ import openapi_spec_validator
 import pytest
 
 import decode
-from proxy import VERSION, errors, openapi
+from proxy import VERSION, errors, page
 from proxy.settings import Settings
 
 
 def document(**settings):
-    return json.loads(openapi.document(Settings(**settings)))
+    return json.loads(page.document(Settings(**settings)))
 
 
 DOCUMENT = document()
 OPERATIONS = [(path, method) for path, item in DOCUMENT["paths"].items() for method in item]
+UPLOADS = ("/api/mnist", "/api/mnist/batch")
 
 
 def responses(path, method="post"):
@@ -29,100 +30,127 @@ def responses(path, method="post"):
     }
 
 
+def examples(response):
+    """code -> error body."""
+    told = response["content"].get("application/json", {}).get("examples", {})
+    return {code: example["value"] for code, example in told.items()}
+
+
 def documented(path, method="post"):
-    """(status, code) -> message of each error that an operation is said to give."""
+    """(status, code) -> message of each error of an operation."""
     return {
-        (status, code): example["value"]["error"]["message"]
+        (status, code): body["error"]["message"]
         for status, response in responses(path, method).items()
-        for code, example in response["content"].get("application/json", {}).get("examples", {}).items()
+        for code, body in examples(response).items()
     }
 
 
 def concrete(kind=errors.ServiceError):
-    """The classes of errors that are raised by the proxy itself, without those that only group others."""
-    grouping = (errors.ServiceError, errors.BadUpload, errors.Refusal, errors.PictureError)
+    """The errors that the proxy itself raises, without the classes that only group others."""
+    grouping = (errors.ServiceError, errors.BadRequest, errors.Refusal, errors.ImageError)
     own = [] if kind in grouping else [kind]
     return [*own, *(found for below in kind.__subclasses__() for found in concrete(below))]
 
 
-def test_it_is_valid():
-    openapi_spec_validator.validate(DOCUMENT)
-    assert DOCUMENT["openapi"] == "3.1.0"
-    assert DOCUMENT["info"]["version"] == VERSION
+def test_the_document_is_valid():
+    for found in (DOCUMENT, document(api_keys=("secret",))):
+        openapi_spec_validator.validate(found)
+        assert found["openapi"] == "3.1.0"
+        assert found["info"]["version"] == VERSION
 
 
 def test_every_error_of_the_code_is_documented_with_its_status():
     everywhere = {key for operation in OPERATIONS for key in documented(*operation)}
-    # what a path that is not in the document says
-    elsewhere = {(404, "not_found"), (405, "method_not_allowed")}
-    raised = {(kind.status, kind.code) for kind in concrete()}
-    assert everywhere | elsewhere == raised | {
-        (400, "empty_image"),
-        (413, "image_too_large"),
-        (422, "undecodable_image"),
+    # responses to requests for which there is no operation
+    elsewhere = {
+        (400, "bad_host"),
+        (400, "bad_transfer_encoding"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
     }
+    raised = {(kind.status, kind.code) for kind in concrete()}
+    handler = {(400, "empty_image"), (413, "image_too_large"), (422, "undecodable_image")}
+    assert everywhere | elsewhere == raised | handler
 
 
-def sent(path):
-    """The errors of the proxy itself whose message has limits in it."""
+def limits(path):
+    """The errors whose message contains a limit."""
     one, batch = errors.BodyTooLarge(Settings().max_body_bytes), errors.BodyTooLarge(Settings().max_batch_bytes)
-    return (batch, errors.TooManyImages(256)) if path.endswith("batch") else (one,)
+    return {"/api/mnist": [one], "/api/mnist/batch": [batch, errors.TooManyImages(256)]}.get(path, [])
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_messages_and_headers_are_those_that_are_sent(operation):
+def test_statuses_messages_and_headers_equal_those_of_the_code(operation):
     path = operation[0]
-    fixed = {(kind.status, kind.code): kind for kind in concrete()}
-    known = fixed | {(error.status, error.code): error for error in sent(path)}
+    known = {(kind.status, kind.code): kind for kind in concrete()}
+    known |= {(error.status, error.code): error for error in limits(path)}
     found = documented(*operation)
     for key in found.keys() & known.keys():
         assert found[key] == known[key].message
         headers = {name.lower() for name in responses(*operation)[key[0]]["headers"]}
         assert {name for name, _ in known[key].headers} <= headers
-    assert found.keys() >= {(error.status, error.code) for error in sent(path)} or not path.startswith("/api/")
+    assert found.keys() >= {(error.status, error.code) for error in limits(path)}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_examples_are_bodies_that_are_sent(operation):
+def test_every_example_is_a_complete_error_body(operation):
     for response in responses(*operation).values():
-        told = response["content"].get("application/json", {}).get("examples", {})
-        for code, example in told.items():
-            error = errors.PictureError(400, code, example["value"]["error"]["message"])
-            assert json.loads(error.body("4b691ce0c86c64ef")) == example["value"]
-        assert response["description"] == " or ".join(f"`{code}`" for code in told) or not told
+        for code, body in examples(response).items():
+            error = errors.ImageError(400, code, body["error"]["message"])
+            assert json.loads(error.body(body["error"]["request_id"])) == body
 
 
-def test_errors_of_pictures_are_the_handlers_own():
-    def said(data, limit=decode.MAX_PIXELS):
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_response_explains_its_codes_and_carries_a_request_id(operation):
+    for response in responses(*operation).values():
+        assert "X-Request-Id" in response["headers"]
+        for code in examples(response):
+            assert f"`{code}`: " in response["description"]
+
+
+def test_errors_of_images_equal_those_of_the_handler():
+    def raised_for(data, limit=decode.MAX_PIXELS):
         with pytest.raises(decode.PictureError) as raised:
             decode.decode(data, limit)
         return raised.value
 
-    picture = Path("samples/7.png").read_bytes()
-    empty, large, broken = said(b""), said(picture, 100), said(b"GIF, not")
+    image = Path("samples/7.png").read_bytes()
+    empty, large, broken = raised_for(b""), raised_for(image, 100), raised_for(b"GIF, not")
     expected = {(error.status, error.code): error.message for error in (empty, large, broken)}
     expected[413, "image_too_large"] = large.message.replace("100", str(decode.MAX_PIXELS))
     found = documented("/api/mnist")
     assert {key: found[key] for key in expected} == expected
 
 
-def test_a_refusal_says_when_to_come_back():
-    for path in ("/api/mnist", "/api/mnist/batch", "/readyz"):
-        method = "get" if path == "/readyz" else "post"
+def test_headers_of_refusals():
+    for path, method in (*((path, "post") for path in UPLOADS), ("/readyz", "get")):
         assert "Retry-After" in responses(path, method)[503]["headers"]
-    assert "WWW-Authenticate" in responses("/api/mnist")[401]["headers"]
+    for path in UPLOADS:
+        assert "WWW-Authenticate" in responses(path)[401]["headers"]
+
+
+@pytest.mark.parametrize("path", UPLOADS)
+def test_details_is_a_parameter_of_both_uploads(path):
+    references = {entry["$ref"] for entry in DOCUMENT["paths"][path]["post"]["parameters"]}
+    assert "#/components/parameters/details" in references
+    assert DOCUMENT["components"]["parameters"]["details"]["schema"]["enum"] == ["1", "true", "yes", "0", "false", "no"]
 
 
 def test_limits_follow_the_settings():
-    told = json.dumps(document(max_body_bytes=3 * 2**20, max_batch_images=17))
-    assert "At most 3 MiB" in told
-    assert "at most 17 pictures" in told
-    assert '"maxItems": 17' in told
+    text = json.dumps(document(max_body_bytes=3 * 2**20, max_batch_bytes=5 * 2**20, max_batch_images=17))
+    assert "at most 3 MiB" in text
+    assert "5 MiB in all" in text
+    assert "up to 17 file parts" in text
+    assert '"maxItems": 17' in text
+    assert errors.TooManyImages(17).message in text
 
 
-def test_keys_are_asked_for_only_where_they_are_configured():
-    locked = document(api_keys=("secret",))["paths"]
-    assert locked["/api/mnist"]["post"]["security"] == [{"bearer": []}, {"key": []}]
-    assert "security" not in locked["/livez"]["get"]
-    assert DOCUMENT["paths"]["/api/mnist"]["post"]["security"] == [{}]
+def test_security_is_declared_only_where_keys_are_configured():
+    locked = document(api_keys=("secret",))
+    for path in UPLOADS:
+        assert locked["paths"][path]["post"]["security"] == [{"bearer": []}, {"key": []}]
+        assert DOCUMENT["paths"][path]["post"]["security"] == []
+    assert locked["components"]["securitySchemes"].keys() == {"bearer", "key"}
+    assert "securitySchemes" not in DOCUMENT["components"]
+    assert "security" not in locked["paths"]["/livez"]["get"]
     assert "secret" not in json.dumps(locked)

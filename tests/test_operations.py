@@ -10,11 +10,9 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.access_log import as_json
-from proxy.request import Response
+from proxy.errors import Cause
 from tests import documents
 from tests.documents import here, shell
-from tests.exchanges import request_of
 from tests.faults.stack import running
 from train.pack import ROOT
 
@@ -28,13 +26,15 @@ def scripts(word):
 
 
 def test_every_shell_block_is_run_by_a_test():
-    assert set(blocks("sh")) == set(scripts("/metrics") + scripts("promtool") + scripts("api/mnist") + scripts("roll"))
-    assert scripts("roll") == ["make mar VERSION=2.0\nmake roll\nmake roll ARGS=--back\n"]  # tests/e2e/test_roll.py
+    assert set(blocks("sh")) == set(
+        scripts("/metrics") + scripts("promtool") + scripts("api/mnist") + scripts("rollout")
+    )
+    assert scripts("rollout") == ["make mar VERSION=2.0\nmake rollout\nmake rollback\n"]  # tests/e2e/test_rollout.py
 
 
 def test_metrics_are_those_of_the_table(service):
     requests.post(f"http://127.0.0.1:{service.port}/api/mnist", files=SEVEN, timeout=15)
-    [script] = scripts("/metrics")
+    [script] = [script for script in scripts("/metrics") if "8082" in script]
     text = shell(here(script, service))
     rows = re.findall(r"^\| (`mnist_.*?`.*?) \|(.*?)\| .* \|$", TEXT, re.MULTILINE)
     assert len(rows) > 12
@@ -63,20 +63,21 @@ def test_promtool():
     assert "SUCCESS" in shell(script)  # it exits with 1 otherwise
 
 
-def test_the_log_line_shown_has_the_fields_of_a_real_one():
-    shown = json.loads(blocks("json")[0])
-    asked = request_of(headers={"traceparent": f"00-{shown['trace_id']}-00f067aa0ba902b7-01"})
-    real = json.loads(as_json(asked, Response(200, b"")))
-    assert list(real) == list(shown)
-    assert real["trace_id"] == shown["trace_id"]
-    assert (list(real["ms"]), list(real["bytes"])) == (list(shown["ms"]), list(shown["bytes"]))
+def test_every_cause_of_a_refusal_is_explained(service):
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| `(?:overloaded|not_ready)` \|", TEXT, re.MULTILINE)
+    explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert explained == {cause.value for cause in Cause} - {""}
+    [script] = [script for script in scripts("/metrics") if "refusals" in script]
+    assert set(re.findall(r'cause="(\w+)"', shell(here(script, service)))) == explained
 
 
 def test_files_and_targets_named_exist():
     files = re.findall(r"deploy/[\w./-]+\w", TEXT) + [f"docs/{link}" for link in re.findall(r"\]\((\w+\.md)\)", TEXT)]
     assert len(files) >= 4
     assert [name for name in files if not Path(ROOT, name).exists()] == []
-    assert {"mar", "roll"} <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"mar", "rollout", "rollback"} <= set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
 
 
 def test_keys_access_log_and_traces_of_a_real_service(model_store, tmp_path):
@@ -97,9 +98,12 @@ def test_keys_access_log_and_traces_of_a_real_service(model_store, tmp_path):
         assert requests.post(f"{url}/api/mnist", files=files, headers=headers, timeout=15).status_code == 200
     lines = [json.loads(line) for line in stack.output.read_text().splitlines() if line.startswith("{")]
     assert [line["status"] for line in lines if line["path"].startswith("/api/")] == [200, 200, 401, 401, 200]
+    shown = json.loads(blocks("json")[0])
     [traced] = [line for line in lines if line["id"] == "traced-1"]
     assert traced["trace_id"] == trace[3:35]
-    assert traced["ms"]["trip"] > 0
+    assert list(traced) == list(shown)
+    assert (list(traced["ms"]), list(traced["bytes"])) == (list(shown["ms"]), list(shown["bytes"]))
+    assert traced["ms"]["upstream"] > 0
     assert traced["bytes"]["in"] > len(SEVEN["image"])
     told = stack.output.read_text()
     assert not any(word in told for word in ("secret-name", "first", "third", "/readyz"))

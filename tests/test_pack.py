@@ -15,7 +15,7 @@ import torch
 
 from digit import MEAN, STD
 from lenet import LeNet
-from train import archive as mar
+from serve import archive as mar
 from train import onnx_graph, pack
 
 ROOT = Path(__file__).parent.parent

@@ -1,26 +1,27 @@
-"""The page's files as served: complete, own, cacheable, and locked to this origin."""
+"""The files of / and /docs as served: complete, from this origin only, and cacheable."""
 
+import asyncio
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
-from proxy import openapi, page
+from proxy import page
 from proxy.settings import Settings
-from tests.exchanges import Wire, app_of, ask, exchange_of
 
-APP = app_of(page.routes(openapi.document(Settings())))
+ROUTES = page.routes(Settings())
 
 
-def get(path, method="GET", **headers):
-    wire = Wire()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    ask(APP, exchange_of(method, path, named, wire=wire))
-    return wire
+def get(path, **headers):
+    """The response of an endpoint, with its headers as a mapping."""
+    asked = SimpleNamespace(headers={name.replace("_", "-").lower(): value for name, value in headers.items()})
+    found = asyncio.run(ROUTES[path]["GET"](asked))
+    return SimpleNamespace(status=found.status, body=found.body, headers=dict(found.headers))
 
 
 class Html(HTMLParser):
-    """What a page names and how: `loads`, addresses the browser fetches; `inline`, tags with code or style in them."""
+    """What a page refers to: `loads`, URLs that the browser fetches; `inline`, tags that contain code or style."""
 
     def __init__(self, text):
         super().__init__()
@@ -43,15 +44,15 @@ class Html(HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_loads_only_what_is_served_here_and_holds_no_inline_code(path):
+def test_a_page_loads_only_what_is_served_here_and_has_no_inline_code(path):
     served = get(path)
     assert served.status == 200
     assert served.headers["content-type"] == "text/html; charset=utf-8"
     found = Html(served.body.decode())
     assert len(found.loads) > 3
     assert found.inline == []
-    for address in found.loads:
-        assert get("/" + address).status == 200, address
+    for url in found.loads:
+        assert get(f"/{url}").status == 200, url
 
 
 @pytest.mark.parametrize("file", sorted(page.FOLDER.glob("*.js")), ids=lambda file: file.name)
@@ -60,8 +61,21 @@ def test_scripts_import_only_files_served_beside_them(file):
         assert get(f"/page/{name}").headers["content-type"] == "text/javascript; charset=utf-8"
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/page/page.js", "/page/style.css", "/favicon.ico", "/samples/7.png"])
-def test_every_file_is_locked_to_this_origin(path):
+SOME = (
+    "/",
+    "/docs",
+    "/page/page.js",
+    "/page/style.css",
+    "/page/swagger-ui-bundle.js",
+    "/page/swagger-ui.css",
+    "/openapi.json",
+    "/favicon.ico",
+    "/samples/7.png",
+)
+
+
+@pytest.mark.parametrize("path", SOME)
+def test_the_policy_allows_this_origin_only(path):
     served = get(path)
     policy = dict(rule.split(" ", 1) for rule in served.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -72,21 +86,31 @@ def test_every_file_is_locked_to_this_origin(path):
     assert served.headers["referrer-policy"] == "no-referrer"
 
 
-def test_a_file_is_sent_once_and_then_only_asked_about():
-    first = get("/page/page.js")
-    again = get("/page/page.js", If_None_Match=first.headers["etag"])
+@pytest.mark.parametrize("path", SOME)
+def test_an_unchanged_file_is_revalidated_and_not_sent_again(path):
+    first = get(path)
+    again = get(path, If_None_Match=first.headers["etag"])
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
-    assert get("/page/page.js", If_None_Match='"another"').status == 200
-    assert get("/page/pad.js").headers["etag"] != first.headers["etag"]
+    assert get(path, If_None_Match='"another"').body == first.body
+
+
+def test_every_file_has_an_etag_of_its_own():
+    assert len({get(path).headers["etag"] for path in ROUTES}) == len(ROUTES)
+
+
+def test_swagger_ui_comes_from_its_package():
+    bundle = get("/page/swagger-ui-bundle.js")
+    assert bundle.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert b"SwaggerUIBundle" in bundle.body
+    assert get("/page/swagger-ui.css").headers["content-type"] == "text/css; charset=utf-8"
 
 
 def test_the_icon_and_all_sample_digits_are_there():
     assert get("/favicon.ico").headers["content-type"] == "image/svg+xml"
-    assert get("/favicon.ico", method="HEAD").status == 200
     for digit in range(10):
         assert get(f"/samples/{digit}.png").body[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_nothing_else_of_the_folder_can_be_reached():
-    for path in ("/page/", "/page/../settings.py", "/page/index.html/", "/samples/README.md", "/samples/"):
-        assert get(path).status == 404
+def test_no_other_file_is_served():
+    for path in ("/page/", "/page/../settings.py", "/page/index.html", "/samples/README.md", "/page/swagger-ui.js"):
+        assert path not in ROUTES

@@ -14,7 +14,6 @@ import requests
 from torch import nn
 
 from lenet import LeNet
-from proxy.settings import table
 from tests import documents
 from tests.documents import here, shell
 from train.pack import ROOT
@@ -28,7 +27,12 @@ def scripts(*words: str) -> list[str]:
 
 
 def test_every_shell_block_is_run_by_a_test():
-    assert set(blocks("sh")) == set(scripts("api/mnist", "key_file", "make "))
+    assert set(blocks("sh")) == set(scripts("api/mnist", "make ", "docker "))
+
+
+@pytest.mark.parametrize("script", scripts("make ", "docker "))
+def test_commands_that_go_on_are_known(script):
+    shell(script, documents.LOOKED_UP)
 
 
 @pytest.mark.parametrize("script", scripts("api/mnist"))
@@ -36,23 +40,6 @@ def test_curl(service, script):
     answers = [json.loads(line) for line in shell(here(script, service)).splitlines()]
     assert len(answers) == script.count("curl")
     assert all(answer["success"] for answer in answers)
-
-
-def test_torchserves_apis(service):
-    [script] = scripts("key_file")
-    before = len(service.workers("mnist"))
-    try:
-        output = shell(here(script, service))
-    finally:
-        [scale] = re.findall(r"^curl.*PUT.*$", script, re.MULTILINE)
-        token = script.splitlines()[0]
-        shell(
-            here(f"{token}\n{re.sub('min_worker=[0-9]+', f'min_worker={before}&max_worker={before}', scale)}", service)
-        )
-    assert output.count('"prediction": {"class_name": "seven"') == 2
-    assert '"modelName": "mnist_bulk"' in output
-    assert "Workers scaled to 3 for model: mnist" in output
-    assert "ts_inference_requests_total" in output
 
 
 def test_python_client(service):
@@ -76,20 +63,16 @@ def test_browser_fetch_in_node(service):
     assert done.stdout == "eight\n", done.stderr
 
 
-def test_the_answer_is_like_the_one_shown(service):
+def test_the_answer_is_the_one_shown(service):
     shown = json.loads(blocks("json")[0])
     files = {"image": (ROOT / "samples/7.png").read_bytes()}
     real = requests.post(f"http://127.0.0.1:{service.port}/api/mnist", files=files, timeout=15).json()
+    assert rounded(shown) == rounded(real)
 
-    def names(body):
-        return [
-            (each["class_name"], each["label"])
-            for each in (*body["predictions"]["all"], body["predictions"]["prediction"])
-        ]
 
-    assert list(shown) == list(real)
-    assert names(shown) == names(real)
-    assert sum(each["probability"] for each in shown["predictions"]["all"]) == pytest.approx(1, abs=1e-5)
+def rounded(body: dict) -> str:
+    """The body as text, its keys in order, with probabilities of three digits: the others differ between processors."""
+    return json.dumps(json.loads(json.dumps(body), parse_float=lambda text: round(float(text), 3)))
 
 
 def test_lenet_is_as_shown():
@@ -102,25 +85,20 @@ def test_lenet_is_as_shown():
     assert f"{sum(parameter.numel() for parameter in net.parameters()):,} parameters" in README
 
 
-def test_settings_table():
-    rows = re.search(r"<!-- settings -->\n.*?\n.*?\n(.*?)<!-- /settings -->", README, re.DOTALL)[1].splitlines()
-    shown = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
-    of_cores = {"TS_WORKERS": "2 to 8", "BULK_TRIPS": "3 to 9"}
-    wanted = [(name, of_cores.get(name, value or "none"), about) for name, value, about in table()]
-    assert shown == wanted
-
-
 def test_make_targets_exist():
     helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     known = set(re.findall(r"make ([a-z-]+)", helped))
     named = {word for line in re.findall(r"\bmake ((?:[a-z-]+ ?)+)(?=[`\n]|$)", README) for word in line.split()}
-    assert {"serve", "test", "train", "mar"} <= named <= known | {"help"}
+    assert {"serve", "test", "train", "mar", "rollout", "rollback"} <= named <= known | {"help"}
 
 
 def test_files_named_exist():
-    names = re.findall(
-        r"`((?:handler|proxy|serve|train|samples|docs|deploy)/[\w./-]*|[\w-]+\.(?:txt|properties))`", README
-    )
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert len(names) > 10
-    assert not [name for name in [*names, *links] if not Path(ROOT, name).exists()]
+    names = re.findall(r"`((?:handler|proxy|serve|train|samples|docs|deploy)/[\w./-]*)`", README)
+    assert names
+    assert not [name for name in names if not Path(ROOT, name).exists()]
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert len(links) > 10
+    assert not [link for link in links if not documents.leads_somewhere(ROOT / "README.md", link)]

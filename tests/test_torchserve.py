@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+import os
+import subprocess
 from contextlib import aclosing, asynccontextmanager
+from math import inf
 
 import pytest
 from aiohttp import web
 
-import trip as handler_side
-from proxy.errors import ModelServerError, NotReady
-from proxy.lane import Upload
+import wire as handler_side
+from proxy.batcher import Item
+from proxy.errors import Cause, ModelServerError, NotReady
 from proxy.settings import Settings
-from proxy.torchserve import TorchServe
+from proxy.torchserve import STANDBY, TorchServe
 
 
-def upload(*images, trace=""):
-    return Upload(images, 0, 1e12, trace)
+def item(image, trace=""):
+    return Item(image, 0, inf, trace)
 
 
 @asynccontextmanager
@@ -40,7 +43,7 @@ def run(answer, tmp_path, images=(b"a", b"b"), during=None):
         async with far_end(answer, tmp_path / "keys.json") as client:
             if during:
                 during()
-            return await client.carry("mnist", False, [upload(*images)])
+            return await client.predict("mnist_small", [item(image) for image in images])
 
     return asyncio.run(scenario())
 
@@ -54,7 +57,7 @@ def write_token(tmp_path, token):
     (tmp_path / "keys.json").write_text(json.dumps({"inference": {"key": token}}))
 
 
-def test_a_trip_goes_there_and_back(tmp_path):
+def test_a_batch_goes_there_and_back(tmp_path):
     assert [r.body for r in run(echo, tmp_path)] == [b"a", b"b"]
 
 
@@ -86,7 +89,7 @@ def test_a_key_file_being_written_is_no_disaster(tmp_path, content):
         web.Response(body=handler_side.encode([(200, b"one reply too few")])),
     ],
 )
-def test_whatever_else_it_says_is_a_failure_of_the_trip(tmp_path, answer):
+def test_whatever_else_it_says_is_a_failure_of_the_batch(tmp_path, answer):
     async def say(request):
         return web.Response(status=answer.status, body=answer.body)
 
@@ -94,7 +97,7 @@ def test_whatever_else_it_says_is_a_failure_of_the_trip(tmp_path, answer):
         run(say, tmp_path)
 
 
-def test_a_connection_that_breaks_is_a_failure_of_the_trip(tmp_path):
+def test_a_connection_that_breaks_is_a_failure_of_the_batch(tmp_path):
     async def die(request):
         request.transport.abort()
         return web.Response()
@@ -106,13 +109,14 @@ def test_a_connection_that_breaks_is_a_failure_of_the_trip(tmp_path):
 def test_nobody_listening_is_not_ready(tmp_path):
     async def scenario():
         async with aclosing(TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k"))) as client:
-            await client.carry("mnist", False, [upload(b"a")])
+            await client.predict("mnist_small", [item(b"a")])
 
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReady) as raised:
         asyncio.run(scenario())
+    assert raised.value.cause is Cause.TORCHSERVE_UNREACHABLE
 
 
-def test_a_trace_goes_on_with_a_lone_trip_and_not_with_a_shared_one(tmp_path):
+def test_a_trace_goes_on_with_a_lone_image_and_not_with_a_larger_batch(tmp_path):
     seen = []
 
     async def noting(request):
@@ -121,9 +125,55 @@ def test_a_trace_goes_on_with_a_lone_trip_and_not_with_a_shared_one(tmp_path):
 
     async def scenario():
         async with far_end(noting, tmp_path / "keys.json") as client:
-            await client.carry("mnist", False, [upload(b"a", trace="00-trace")])
-            await client.carry("mnist", False, [upload(b"a")])
-            await client.carry("mnist", False, [upload(b"a", trace="00-trace"), upload(b"b", trace="00-other")])
+            await client.predict("mnist_small", [item(b"a", "00-trace")])
+            await client.predict("mnist_small", [item(b"a")])
+            await client.predict("mnist_small", [item(b"a", "00-trace"), item(b"b", "00-other")])
 
     asyncio.run(scenario())
     assert seen == ["00-trace", None, None]
+
+
+def test_a_batch_is_marked_and_goes_to_the_model_that_it_is_for(tmp_path):
+    seen = []
+
+    async def noting(request):
+        seen.append((request.match_info["model"], request.headers["X-Mnist-Batch"]))
+        return await echo(request)
+
+    run(noting, tmp_path)
+    assert seen == [("mnist_small", "1")]
+
+
+def test_batches_go_to_the_standby_while_its_process_lives(tmp_path):
+    """A rollout writes standby.json; what it left behind when it was killed counts for nothing."""
+    seen = []
+
+    async def noting(request):
+        seen.append(request.headers.get("Authorization"))
+        return await echo(request)
+
+    async def scenario():
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        write_token(tmp_path, "own")
+        (tmp_path / "standby").mkdir()
+        write_token(tmp_path / "standby", "standby")
+        keys = str(tmp_path / "standby/keys.json")
+        async with far_end(noting, tmp_path / "keys.json") as client, far_end(noting, tmp_path / "none") as other:
+            own, standby = client.port, other.port
+            for pid in (os.getpid(), ended.pid):
+                facts = {"port": standby, "key_file": keys, "pid": pid}
+                (tmp_path / STANDBY).write_text(json.dumps(facts))
+                client.follow_standby()
+                seen.append(client.port)
+                await client.predict("mnist_small", [item(b"a")])
+            return own, standby
+
+    own, standby = asyncio.run(scenario())
+    assert seen == [standby, "Bearer standby", own, "Bearer own"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"port": "x", "key_file": "k", "pid": 1}'])
+def test_a_standby_file_that_cannot_be_read_changes_nothing(tmp_path, content):
+    (tmp_path / STANDBY).write_text(content)
+    assert [reply.body for reply in run(echo, tmp_path)] == [b"a", b"b"]

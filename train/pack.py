@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from lenet import LeNet
-from train import archive as mar
+from serve import archive as mar
 from train import onnx_graph
 
 ROOT = Path(__file__).parent.parent

@@ -1,36 +1,37 @@
-// A picture from the camera, where there is one and the browser lets the page have it.
+// Takes a photo with the camera, if there is one and the browser allows it.
 
 const SIDE = 640; // pixels
 const find = (id) => document.getElementById(id);
 
-export async function offerCamera(take) {
+// Shows the camera button if there is a camera. taken(blob) gets each photo, or null if the camera is not available.
+export async function offerCamera(taken) {
   const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
   if (!devices.some(({ kind }) => kind === "videoinput")) return;
   find("shoot").hidden = false;
-  find("shoot").addEventListener("click", () => open(take));
+  find("shoot").addEventListener("click", () => open(taken));
 }
 
-async function open(take) {
+async function open(taken) {
   const [dialog, video] = [find("camera"), find("video")];
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch {
-    take(null);
+    taken(null);
     return;
   }
   video.srcObject = stream;
   dialog.onclose = () => stream.getTracks().forEach((track) => track.stop());
   find("close").onclick = () => dialog.close();
   find("snap").onclick = () => {
-    shot(video).toBlob((blob) => take(blob), "image/png");
+    cropped(video).toBlob((blob) => taken(blob), "image/png");
     dialog.close();
   };
   dialog.showModal();
 }
 
-// The middle of the frame, as the viewfinder shows it.
-function shot(video) {
+// The centre of the video frame, as marked by the viewfinder.
+function cropped(video) {
   const side = Math.min(video.videoWidth, video.videoHeight) * 0.72;
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = Math.min(SIDE, Math.round(side));

@@ -1,36 +1,35 @@
-// The code that asks what the page just asked.
+// Code that sends the same request as the page.
 
 import { ENDPOINT } from "./service.js";
 
 const find = (id) => document.getElementById(id);
 let pad = null;
-let key = false;
+let withKey = false;
 
-const curl = (head, address, source) =>
-  [head + source, "curl", key && "-H \"X-API-Key: $API_KEY\"", `-F "image=@${address}"`, ENDPOINT].filter(Boolean).join(" ").replace(/^ +/, "");
+const curl = (source, file) =>
+  [source, "curl", withKey && "-H \"X-API-Key: $API_KEY\"", `-F "image=@${file}"`, ENDPOINT].filter(Boolean).join(" ");
 
 const LISTINGS = {
-  curl: () =>
-    pad.sample ? curl(`curl -s ${pad.sample} |`, "-;filename=sample.png", "") : curl("", pad.name, ""),
+  curl: () => (pad.sample ? curl(`curl -s ${pad.sample} |`, "-;filename=sample.png") : curl("", pad.name)),
   fetch: () => `const body = new FormData();
 body.append("image", ${pad.sample ? `await (await fetch("${pad.sample}")).blob(), "sample.png"` : `document.querySelector("input[type=file]").files[0]`});
-const response = await fetch("${ENDPOINT}", { method: "POST", body${key ? ', headers: { "X-API-Key": key }' : ""} });
+const response = await fetch("${ENDPOINT}", { method: "POST", body${withKey ? ', headers: { "X-API-Key": key }' : ""} });
 const { predictions } = await response.json();
 console.log(predictions.prediction.class_name);`,
   python: () => `import requests
 
-picture = ${pad.sample ? `requests.get("${pad.sample}").content` : `open("${pad.name.replaceAll('"', '\\"')}", "rb")`}
-answer = requests.post("${ENDPOINT}", files={"image": picture}${key ? ', headers={"X-API-Key": key}' : ""}).json()
-print(answer["predictions"]["prediction"]["class_name"])`,
+image = ${pad.sample ? `requests.get("${pad.sample}").content` : `open("${pad.name.replaceAll('"', '\\"')}", "rb")`}
+response = requests.post("${ENDPOINT}", files={"image": image}${withKey ? ', headers={"X-API-Key": key}' : ""})
+print(response.json()["predictions"]["prediction"]["class_name"])`,
 };
 
-export function showCode(of, withKey) {
-  [pad, key] = [of, withKey];
+export function showCode(of, hasKey) {
+  [pad, withKey] = [of, hasKey];
   const language = document.querySelector("[name=language]:checked").value;
   find("listing").textContent = LISTINGS[language]();
 }
 
-for (const choice of document.querySelectorAll("[name=language]")) choice.addEventListener("change", () => showCode(pad, key));
+for (const choice of document.querySelectorAll("[name=language]")) choice.addEventListener("change", () => showCode(pad, withKey));
 
 find("copy").addEventListener("click", async (event) => {
   const button = event.currentTarget;
@@ -38,7 +37,7 @@ find("copy").addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 });
 
-// The clipboard is closed to pages that came over plain http from elsewhere: there the text is selected instead.
+// Browsers deny the clipboard to pages served over plain HTTP from another host. There the text is selected instead.
 async function copied(element) {
   try {
     await navigator.clipboard.writeText(element.textContent);

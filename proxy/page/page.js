@@ -1,39 +1,40 @@
-// Pictures come from the pad, files, the clipboard, the camera and the samples; each change is asked about and answered.
+// Connects the page: images come from the pad, files, the clipboard, the camera and the samples. Each one is classified.
 
-import { showAnswer, showNothing, showTrouble } from "./answer.js";
-import { Asker } from "./asker.js";
 import { offerCamera } from "./camera.js";
 import { showCode } from "./code.js";
 import { Pad } from "./pad.js";
-import { Trouble, classify } from "./service.js";
+import { Requests } from "./requests.js";
+import { showEmpty, showError, showResult } from "./result.js";
+import { ServiceError, classify } from "./service.js";
 
-const LARGE = 2 ** 20; // bytes; larger photographs are reduced before they are sent
-const REDUCED = 1600; // pixels
+const LARGE = 2 ** 20; // bytes; larger images are reduced before they are sent
+const REDUCED = 1600; // pixels; longer side of a reduced image
 const find = (id) => document.getElementById(id);
 const pad = new Pad(find("pad"));
-const asker = new Asker(ask, showAnswer, fail);
+const requests = new Requests(send, showResult, fail);
 let key = sessionStorage.getItem("key") ?? "";
 let retry = null;
-let opened = 0; // counts what was opened or drawn
+let opened = 0; // how many images were opened or drawings begun
 
-async function ask(signal) {
+async function send(signal) {
   clearTimeout(retry);
   return classify(await pad.blob(), pad.name, key, signal);
 }
 
 function fail(error) {
-  if (!(error instanceof Trouble)) console.error(error);
-  showTrouble(error instanceof Trouble ? error : new Trouble("Something went wrong on this page; load it again."));
+  const known = error instanceof ServiceError;
+  if (!known) console.error(error);
+  showError(known ? error : new ServiceError("Something went wrong on this page. Reload it."));
   if (error.code === "unauthorized") find("key-form").hidden = false;
-  if (error.again !== null && error.again !== undefined) retry = setTimeout(() => asker.grown(), error.again);
+  if (known && error.retryAfter !== null) retry = setTimeout(() => requests.extended(), error.retryAfter);
 }
 
 function refresh() {
   find("undo").disabled = !pad.undoable;
   find("clear").disabled = find("save").disabled = pad.empty;
   find("hint").hidden = !pad.empty;
-  find("unshown").hidden = !pad.unshown;
-  find("unshown").firstChild.textContent = pad.name;
+  find("undisplayed").hidden = !pad.undisplayed;
+  find("undisplayed").firstChild.textContent = pad.name;
   showCode(pad, Boolean(key));
 }
 
@@ -41,30 +42,30 @@ pad.addEventListener("begun", () => {
   opened++;
   refresh();
 });
-pad.addEventListener("drawn", () => asker.grown());
+pad.addEventListener("extended", () => requests.extended());
 pad.addEventListener("replaced", () => {
   clearTimeout(retry);
   refresh();
-  asker.replaced({ ask: !pad.empty });
-  if (pad.empty) showNothing();
+  requests.replaced({ empty: pad.empty });
+  if (pad.empty) showEmpty();
 });
 
-// Show `file`, a Blob or the promise of one, unless something else was drawn or opened meanwhile.
+// Show `file`, a Blob or a promise of one, unless something else was drawn or opened in the meantime.
 async function open(file, name, sample = null) {
-  const mine = ++opened;
+  const own = ++opened;
   let blob = await file;
-  const bitmap = await createImageBitmap(blob).catch(() => null); // null: a format this browser cannot show, or no picture
+  const bitmap = await createImageBitmap(blob).catch(() => null); // null: not an image that this browser can decode
   if (bitmap && blob.size > LARGE) blob = await reduced(bitmap);
-  if (mine !== opened) return;
+  if (own !== opened) return;
   pad.show({ blob, name, sample, bitmap });
   find("frame").scrollIntoView({ block: "nearest" }); // on a phone the samples are far below
 }
 
-async function openSample(address, name) {
+async function openSample(url, name) {
   try {
-    await open(fetch(address).then((response) => response.blob()), name, address);
+    await open(fetch(url).then((response) => response.blob()), name, url);
   } catch {
-    showTrouble(new Trouble("The service cannot be reached. Try again."));
+    showError(new ServiceError("The service cannot be reached. Try again."));
   }
 }
 
@@ -73,7 +74,7 @@ function reduced(bitmap) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [Math.ceil(bitmap.width * scale), Math.ceil(bitmap.height * scale)];
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
 find("undo").addEventListener("click", () => pad.undo());
@@ -94,10 +95,10 @@ find("save").addEventListener("click", async () => {
 
 addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.target.matches("input")) return;
-  const what = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
-  if (!what) return;
+  const action = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
+  if (!action) return;
   event.preventDefault();
-  pad[what]();
+  pad[action]();
 });
 addEventListener("paste", ({ clipboardData }) => {
   const [file] = clipboardData.files;
@@ -105,26 +106,25 @@ addEventListener("paste", ({ clipboardData }) => {
 });
 addEventListener("dragover", (event) => {
   event.preventDefault();
-  find("frame").classList.add("over");
+  find("frame").classList.add("dragover");
 });
-addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || find("frame").classList.remove("over"));
+addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || find("frame").classList.remove("dragover"));
 addEventListener("drop", (event) => {
   event.preventDefault();
-  find("frame").classList.remove("over");
+  find("frame").classList.remove("dragover");
   const [file] = event.dataTransfer.files;
   if (file) open(file, file.name);
 });
 offerCamera((blob) => {
   if (blob) open(blob, "camera.png");
-  else showTrouble(new Trouble("The camera cannot be used: it is in use elsewhere, or this page may not have it."));
+  else showError(new ServiceError("The camera is not available. Allow this page to use it, or close the program that uses it."));
 });
 
 for (let digit = 0; digit < 10; digit++) {
-  const address = new URL(`samples/${digit}.png`, document.baseURI).href;
+  const url = new URL(`samples/${digit}.png`, document.baseURI).href;
   const button = document.createElement("button");
-  const image = Object.assign(new Image(28, 28), { src: address, alt: `Sample of ${digit}` });
-  button.append(image);
-  button.addEventListener("click", () => openSample(address, `${digit}.png`));
+  button.append(Object.assign(new Image(28, 28), { src: url, alt: `Sample of ${digit}` }));
+  button.addEventListener("click", () => openSample(url, `${digit}.png`));
   find("samples").append(button);
 }
 
@@ -134,8 +134,8 @@ find("key-form").addEventListener("submit", (event) => {
   sessionStorage.setItem("key", key);
   find("key-form").hidden = true;
   refresh();
-  asker.replaced({ ask: !pad.empty });
+  requests.replaced({ empty: pad.empty });
 });
 
-showNothing();
+showEmpty();
 refresh();

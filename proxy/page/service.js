@@ -1,38 +1,38 @@
-// One question to the service: a picture there, its prediction back.
+// One request to the service: an image is sent, its prediction returned.
 
-const PATIENCE = 20_000; // ms
+const TIMEOUT = 20_000; // ms
 export const ENDPOINT = new URL("api/mnist", document.baseURI).href;
 
-// What went wrong, in a sentence for people. `again`: ms after which asking again makes sense, or null.
-export class Trouble extends Error {
-  constructor(message, { code = "", id = "", again = null } = {}) {
+// A failure with a message for the user. `retryAfter`: ms after which to try again, or null.
+export class ServiceError extends Error {
+  constructor(message, { code = "", id = "", retryAfter = null } = {}) {
     super(message);
-    Object.assign(this, { code, id, again });
+    Object.assign(this, { code, id, retryAfter });
   }
 }
 
-// {predictions, details, milliseconds} of the picture `blob`; raises Trouble.
+// Resolves to {predictions, details, milliseconds} of the image `blob`; throws ServiceError.
 export async function classify(blob, name, key, signal) {
   const body = new FormData();
   body.append("image", blob, name);
   const started = performance.now();
   const response = await send(body, key, signal);
-  const answer = await response.json().catch(() => null);
-  if (response.ok && answer?.predictions) return { ...answer, milliseconds: performance.now() - started };
-  const { message = `The service answered with status ${response.status}.`, code, request_id: id } = answer?.error ?? {};
+  const result = await response.json().catch(() => null);
+  if (response.ok && result?.predictions) return { ...result, milliseconds: performance.now() - started };
+  const { message = `The service responded with status ${response.status}.`, code, request_id: id } = result?.error ?? {};
   const seconds = response.headers.get("Retry-After");
-  throw new Trouble(message, { code, id, again: seconds === null ? null : 1000 * seconds });
+  throw new ServiceError(message, { code, id, retryAfter: seconds === null ? null : 1000 * seconds });
 }
 
 async function send(body, key, signal) {
   const headers = key ? { "X-API-Key": key } : {};
-  const ended = new AbortController();
-  const timer = setTimeout(() => ended.abort(), PATIENCE);
-  signal.addEventListener("abort", () => ended.abort());
+  const aborted = new AbortController();
+  const timer = setTimeout(() => aborted.abort(), TIMEOUT);
+  signal.addEventListener("abort", () => aborted.abort());
   try {
-    return await fetch(`${ENDPOINT}?details=1`, { method: "POST", body, headers, signal: ended.signal });
+    return await fetch(`${ENDPOINT}?details=1`, { method: "POST", body, headers, signal: aborted.signal });
   } catch {
-    throw new Trouble("The service cannot be reached. Trying again…", { again: 2000 });
+    throw new ServiceError("The service cannot be reached. Trying again…", { retryAfter: 2000 });
   } finally {
     clearTimeout(timer);
   }

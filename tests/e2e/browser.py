@@ -1,4 +1,4 @@
-"""A real Chromium for tests: started once, a fresh page for each test, and strokes drawn as a person draws them."""
+"""What the browser tests need: options of Chromium, strokes to draw with the mouse, and a second proxy."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ ARGUMENTS = (
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 
-# Corners of each digit's strokes, in hundredths of the drawing area: plain forms, nothing tuned to the net.
+# Corners of each digit's strokes, in hundredths of the drawing area: plain shapes, not tuned to the model.
 DIGITS = {
     0: ["50,20 36,28 30,50 36,72 50,80 64,72 70,50 64,28 50,20"],
     1: ["50,18 50,82"],
@@ -42,7 +42,7 @@ DIGITS = {
 
 
 def corners(page, stroke):
-    """Where the corners of a stroke lie on the screen."""
+    """Screen coordinates of the corners of a stroke."""
     box = page.locator("#pad").bounding_box()
     pairs = (map(float, pair.split(",")) for pair in stroke.split())
     return [(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]) for x, y in pairs]
@@ -61,7 +61,7 @@ def draw(page, strokes, steps=4):
 
 @contextmanager
 def another_proxy(service, **settings: str) -> Iterator[str]:
-    """Address of a proxy with other settings, in front of the same TorchServe."""
+    """URL of a second proxy with other settings, in front of the same TorchServe."""
     port = free_ports(1)[0]
     ports = {name: str(number) for name, number in service.ports.items()} | {"PORT": str(port)}
     keys = {"TS_KEY_FILE": str(service.run / str(service.port) / "key_file.json")}

@@ -1,4 +1,4 @@
-"""The page as people use it: in a real Chromium, on the real service."""
+"""The page for people and /docs in a real Chromium, against the real service."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ SEVEN = DIGITS[7]
 
 @pytest.fixture(scope="module")
 def chromium():
-    # for this module alone: while Playwright is open a loop runs, and others cannot run theirs
+    # closed after this module: Playwright keeps an event loop running, and other tests could not run theirs
     if CHROMIUM is None:
         pytest.skip("no Chromium here; apt-get install chromium")
     with sync_playwright() as playwright:
@@ -31,18 +31,21 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, service):
-    """open_page(path, **settings of the browser) -> page. Whatever it complains about fails the test."""
+    """open_page(path, **settings of the browser) -> page.
+
+    The test fails on script errors, violations of the Content-Security-Policy and requests to other origins.
+    """
     home = f"http://127.0.0.1:{service.port}"
-    contexts, complaints = [], []
+    contexts, problems = [], []
 
     def open_(path="/", url=home, **settings):
         context = chromium.new_context(**(DESKTOP | settings))
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if "Content Security" in line.text else None)
         page.on(
-            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or complaints.append(request.url)
+            "request", lambda request: request.url.startswith((url, "data:", "blob:")) or problems.append(request.url)
         )
         page.goto(url + path)
         return page
@@ -50,7 +53,7 @@ def open_page(chromium, service):
     yield open_
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert problems == []
 
 
 @pytest.fixture
@@ -62,54 +65,54 @@ def numeral(page):
     return expect(page.locator("#numeral"))
 
 
-def picture(colour=255, paper=0, size=(28, 28), kind="PNG"):
-    """Bytes of a file with a seven on it."""
+def image(ink=255, background=0, size=(28, 28), kind="PNG"):
+    """An encoded image of a seven."""
     seven = Image.open("samples/7.png").convert("L").resize(size)
-    drawn = seven.point(lambda ink: round(paper + (colour - paper) * ink / 255))
-    held = io.BytesIO()
-    drawn.save(held, kind)
-    return held.getvalue()
+    drawn = seven.point(lambda value: round(background + (ink - background) * value / 255))
+    file = io.BytesIO()
+    drawn.save(file, kind)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("digit", DIGITS)
-def test_a_drawn_digit_is_read(page, digit):
+def test_a_drawn_digit_is_classified(page, digit):
     draw(page, DIGITS[digit])
     numeral(page).to_have_text(str(digit))
     expect(page.locator("#latency")).to_have_text(re.compile(r"^Answered in [\d.]+ ms$"))
     expect(page.locator("#bars li.best b")).to_have_text(str(digit))
     expect(page.locator("#live")).to_contain_text("sure")
-    expect(page.locator("#seen")).to_be_visible()
-    assert page.evaluate("document.getElementById('seen').naturalWidth") == 28
+    expect(page.locator("#input")).to_be_visible()
+    assert page.evaluate("document.getElementById('input').naturalWidth") == 28
     expect(page.locator("#model")).to_have_text(re.compile(r"^Model mnist, version [\d.]+, weights [0-9a-f]{12}$"))
 
 
-def test_what_is_no_digit_is_told_in_words(page):
-    block, held = Image.new("L", (100, 100)), io.BytesIO()
+def test_an_image_without_a_digit_is_rejected_in_words(page):
+    block, file = Image.new("L", (100, 100)), io.BytesIO()
     block.paste(255, (20, 20, 80, 80))
-    block.save(held, "PNG")
-    page.set_input_files("#file", {"name": "block.png", "mimeType": "image/png", "buffer": held.getvalue()})
+    block.save(file, "PNG")
+    page.set_input_files("#file", {"name": "block.png", "mimeType": "image/png", "buffer": file.getvalue()})
     expect(page.locator("#sentence")).to_have_text("This does not look like a digit.")
     numeral(page).to_have_text("?")
 
 
-def test_warnings_are_told_in_words(page):
-    page.set_input_files("#file", {"name": "x.png", "mimeType": "", "buffer": picture(200, 230, (400, 400))})
-    expect(page.locator("#warnings")).to_contain_text("Dark ink on a light ground")
-    expect(page.locator("#warnings")).to_contain_text("Ink and paper hardly differ")
+def test_warnings_are_shown_in_words(page):
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "", "buffer": image(200, 230, (400, 400))})
+    expect(page.locator("#warnings")).to_contain_text("dark on a light background")
+    expect(page.locator("#warnings")).to_contain_text("The contrast is low")
 
 
-def test_bars_move_while_one_draws_and_few_questions_are_asked(page):
-    asked = []
-    page.on("request", lambda request: asked.append(request) if "/api/" in request.url else None)
+def test_bars_change_while_drawing_and_requests_are_debounced(page):
+    sent = []
+    page.on("request", lambda request: sent.append(request) if "/api/" in request.url else None)
     box = page.locator("#pad").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 80)
     page.mouse.down()
     for step in range(100):
         page.mouse.move(box["x"] + 100 + step, box["y"] + 80 + step)
         page.wait_for_timeout(4)
-    expect(page.locator("#bars li.best")).to_have_count(1)  # the pen is still down
+    expect(page.locator("#bars li.best")).to_have_count(1)  # the button is still pressed
     page.mouse.up()
-    assert 1 <= len(asked) < 100  # fewer than movements of the pen, however slow the machine
+    assert 1 <= len(sent) < 100  # fewer than the movements of the pen
 
 
 def test_undo_redo_and_clear_by_button_and_key(page):
@@ -167,47 +170,45 @@ def test_drawing_with_a_finger_does_not_scroll(open_page):
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("seven.png", picture()),
-        ("paper.jpg", picture(40, 230, (400, 400), "JPEG")),
-        ("photo.bmp", picture(40, 230, (1600, 1600), "BMP")),  # 2.5 MB: reduced before it is sent
-        ("unknown-to-browsers.tiff", picture(kind="TIFF")),
+        ("seven.png", image()),
+        ("paper.jpg", image(40, 230, (400, 400), "JPEG")),
+        ("photo.bmp", image(40, 230, (1600, 1600), "BMP")),  # 2.5 MB: reduced before it is sent
+        ("unknown-to-browsers.tiff", image(kind="TIFF")),
     ],
 )
-def test_an_upload_is_read(page, name, data):
+def test_an_uploaded_file_is_classified(page, name, data):
     page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
     numeral(page).to_have_text("7")
     expect(page.locator("#listing")).to_contain_text(f"image=@{name}")
 
 
-def test_a_large_picture_is_reduced_before_it_is_sent(page):
-    with page.expect_request("**/api/mnist*") as asked:
-        page.set_input_files(
-            "#file", {"name": "x.bmp", "mimeType": "", "buffer": picture(40, 230, (1700, 1700), "BMP")}
-        )
-    assert int(asked.value.all_headers()["content-length"]) < 500_000
+def test_a_large_image_is_reduced_before_it_is_sent(page):
+    with page.expect_request("**/api/mnist*") as sent:
+        page.set_input_files("#file", {"name": "x.bmp", "mimeType": "", "buffer": image(40, 230, (1700, 1700), "BMP")})
+    assert int(sent.value.all_headers()["content-length"]) < 500_000
     numeral(page).to_have_text("7")
 
 
-@pytest.mark.parametrize("way", ["drop", "paste"])
-def test_a_dropped_or_pasted_picture_is_read(page, way):
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_a_dropped_or_pasted_image_is_classified(page, event):
     page.evaluate(
-        """([way, data]) => {
+        """([type, data]) => {
             const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
             const transfer = new DataTransfer();
             transfer.items.add(new File([bytes], "seven.png", { type: "image/png" }));
             const settings = { dataTransfer: transfer, clipboardData: transfer, bubbles: true, cancelable: true };
-            document.body.dispatchEvent(new (way === "drop" ? DragEvent : ClipboardEvent)(way, settings));
+            document.body.dispatchEvent(new (type === "drop" ? DragEvent : ClipboardEvent)(type, settings));
         }""",
-        [way, base64.b64encode(picture()).decode()],
+        [event, base64.b64encode(image()).decode()],
     )
     numeral(page).to_have_text("7")
 
 
-def test_a_camera_picture_is_answered(open_page):
+def test_a_photo_is_classified(open_page):
     page = open_page(permissions=["camera"])
     page.click("#shoot")
     expect(page.locator("#camera")).to_be_visible()
-    for _ in range(100):  # not wait_for_function, whose polling is an eval that the page's policy forbids
+    for _ in range(100):  # wait_for_function uses eval, which the page's policy forbids
         if page.evaluate("document.getElementById('video').videoWidth") > 0:
             break
         page.wait_for_timeout(100)
@@ -217,56 +218,56 @@ def test_a_camera_picture_is_answered(open_page):
     assert page.evaluate("document.getElementById('video').srcObject.getTracks().every(t => t.readyState === 'ended')")
 
 
-def test_a_camera_that_may_not_be_used_is_told(open_page):
+def test_an_unavailable_camera_is_reported(open_page):
     page = open_page()
     page.click("#shoot")
-    expect(page.get_by_role("alert")).to_contain_text("The camera cannot be used")
+    expect(page.get_by_role("alert")).to_contain_text("The camera is not available")
 
 
-def test_an_error_shows_in_plain_words_and_goes_away(page):
-    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+def test_an_error_is_shown_and_disappears_with_the_next_result(page):
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not an image"})
     expect(page.get_by_role("alert")).to_contain_text("The image cannot be read")
     expect(page.get_by_role("alert")).to_contain_text("undecodable_image, request")
-    expect(page.locator("#unshown")).to_contain_text("notes.txt")
+    expect(page.locator("#undisplayed")).to_contain_text("notes.txt")
     page.get_by_role("button", name="Sample of 4").click()
     numeral(page).to_have_text("4")
-    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
 
 
-def test_a_lost_connection_is_told_and_mended(page):
+def test_a_lost_connection_is_reported_and_retried(page):
     page.context.set_offline(True)
     draw(page, SEVEN)
     expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
     page.context.set_offline(False)
     numeral(page).to_have_text("7", timeout=10_000)
-    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
 
 
-def test_a_late_answer_to_an_earlier_picture_is_not_shown(page):
-    held = []
+def test_a_late_response_to_an_earlier_image_is_not_shown(page):
+    delayed = []
 
-    def first_is_held(route):
-        if held:
+    def delay_first(route):
+        if delayed:
             route.continue_()
         else:
-            held.append((route, route.fetch()))
+            delayed.append((route, route.fetch()))
 
-    page.route("**/api/mnist*", first_is_held)
-    page.evaluate(  # without this the browser itself would drop it: the page must ignore it by its number as well
+    page.route("**/api/mnist*", delay_first)
+    page.evaluate(  # otherwise the browser would abort the first request itself
         "const real = fetch; window.fetch = (url, options) => real(url, { ...options, signal: undefined })"
     )
     page.get_by_role("button", name="Sample of 3").click()
     page.wait_for_timeout(300)
     page.get_by_role("button", name="Sample of 7").click()
     numeral(page).to_have_text("7")
-    route, answer = held[0]
+    route, response = delayed[0]
     with page.expect_response("**/api/mnist*"):
-        route.fulfill(response=answer)
+        route.fulfill(response=response)
     page.wait_for_timeout(300)
     numeral(page).to_have_text("7")
 
 
-def test_a_key_is_asked_for_and_used(open_page, service):
+def test_an_api_key_is_requested_and_used(open_page, service):
     with another_proxy(service, API_KEYS="secret") as url:
         page = open_page(url=url)
         page.get_by_role("button", name="Sample of 5").click()
@@ -283,7 +284,7 @@ RUNNERS = {"curl": ["bash", "-c"], "fetch": ["node", "--input-type=module", "-e"
 
 
 @pytest.mark.parametrize("language", RUNNERS)
-def test_the_code_to_copy_does_what_the_page_did(open_page, language):
+def test_the_code_to_copy_sends_the_same_request(open_page, language):
     if not shutil.which(RUNNERS[language][0]) or not shutil.which("curl"):
         pytest.skip(f"needs {RUNNERS[language][0]} and curl")
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
@@ -297,7 +298,7 @@ def test_the_code_to_copy_does_what_the_page_did(open_page, language):
     assert "three" in ran.stdout.split('"prediction"')[-1], ran.stderr
 
 
-def test_the_picture_can_be_saved_and_is_what_was_sent(page):
+def test_the_saved_image_is_the_image_that_was_sent(page):
     draw(page, SEVEN)
     numeral(page).to_have_text("7")
     with page.expect_download() as saved:
@@ -310,18 +311,18 @@ def test_the_picture_can_be_saved_and_is_what_was_sent(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_no_rule_of_accessibility_is_broken(open_page, scheme, device):
+def test_the_page_passes_the_accessibility_rules(open_page, scheme, device):
     page = open_page(color_scheme=scheme, reduced_motion="reduce", **device)
     assert Axe().run(page).response["violations"] == []
     draw(page, SEVEN)
     numeral(page).to_have_text("7")
     assert Axe().run(page).response["violations"] == []
-    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not an image"})
     expect(page.get_by_role("alert")).to_be_visible()
     assert Axe().run(page).response["violations"] == []
 
 
-def test_a_sample_brings_the_answer_into_view_on_a_phone(open_page):
+def test_a_sample_scrolls_the_result_into_view_on_a_phone(open_page):
     page = open_page(**PHONE)
     page.get_by_role("button", name="Sample of 8").tap()
     numeral(page).to_have_text("8")
@@ -336,13 +337,68 @@ def test_nothing_is_wider_than_the_screen(open_page, path, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_documentation_shows_every_operation_and_tries_it(open_page):
+def operation(page, name):
+    """An operation of /docs, opened."""
+    found = page.locator(f"#operations-Predictions-{name}")
+    found.locator(".opblock-summary-control").click()
+    return found
+
+
+def execute(operation, status, text):
+    """Press Execute, and expect a response with this status whose body contains the text."""
+    operation.get_by_role("button", name="Execute").click()
+    response = operation.locator(".live-responses-table .response")
+    expect(response.locator(".response-col_status")).to_have_text(re.compile(rf"^{status}"))
+    expect(response.locator(".response-col_description")).to_contain_text(text)
+
+
+def test_the_documentation_lists_every_operation(open_page):
     page = open_page("/docs")
-    expect(page.locator(".operation")).to_have_count(5)
-    expect(page.locator("#predict")).to_contain_text("undecodable_image")
-    page.set_input_files("#predict input[type=file]", "samples/2.png")
-    page.click("#predict button")
-    expect(page.locator("#predict .reply")).to_contain_text('"class_name": "two"')
-    page.click("#ready button")
-    expect(page.locator("#ready .reply")).to_contain_text('"ready": true')
-    assert Axe().run(page).response["violations"] == []
+    expect(page.locator(".opblock")).to_have_count(5)
+    expect(page.locator(".version").last).to_have_text("OAS 3.1")
+    expect(operation(page, "predict")).to_contain_text("undecodable_image")
+    expect(page.get_by_role("button", name="Authorize")).to_have_count(0)
+    # the markup inside belongs to Swagger UI
+    assert Axe().run(page, context={"exclude": [["#swagger-ui"]]}).response["violations"] == []
+
+
+def test_the_documentation_uploads_an_image(open_page):
+    page = open_page("/docs")
+    predict = operation(page, "predict")
+    predict.locator("input[type=file]").set_input_files("samples/2.png")
+    predict.locator("tr[data-param-name=details] select").select_option("yes")
+    execute(predict, 200, '"class_name": "two"')
+
+
+def test_the_documentation_uploads_a_raw_body(open_page):
+    page = open_page("/docs")
+    predict = operation(page, "predict")
+    predict.locator(".opblock-section-request-body .content-type").select_option("image/*")
+    predict.locator("input[type=file]").set_input_files("samples/6.png")
+    execute(predict, 200, '"class_name": "six"')
+
+
+def test_the_documentation_uploads_a_batch(open_page):
+    page = open_page("/docs")
+    batch = operation(page, "predictBatch")
+    batch.locator("input[type=file]").set_input_files("samples/2.png")
+    batch.get_by_role("button", name="Add").click()
+    batch.locator("input[type=file]").last.set_input_files("samples/7.png")
+    with page.expect_response("**/api/mnist/batch*") as answered:
+        execute(batch, 200, '"results"')
+    names = [each["predictions"]["prediction"]["class_name"] for each in answered.value.json()["results"]]
+    assert names == ["two", "seven"]
+
+
+def test_the_documentation_authorizes(open_page, service):
+    with another_proxy(service, API_KEYS="secret") as url:
+        page = open_page("/docs", url=url)
+        predict = operation(page, "predict")
+        predict.locator("input[type=file]").set_input_files("samples/2.png")
+        execute(predict, 401, "unauthorized")
+        page.get_by_role("button", name="Authorize").first.click()
+        form = page.locator(".auth-container", has_text="X-API-Key")
+        form.get_by_label("Value:").fill("secret")
+        form.get_by_role("button", name="Apply credentials").click()
+        form.get_by_role("button", name="Close").click()
+        execute(predict, 200, '"class_name": "two"')

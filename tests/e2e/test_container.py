@@ -37,6 +37,7 @@ def image(tmp_path_factory) -> Path:
             shutil.copy(ROOT / name, folder / name)
     subprocess.run([sys.executable, "-m", "train", "pack"], cwd=folder, check=True)
     (folder / ".venv").symlink_to(sys.prefix)
+    folder.chmod(0o755)
     return folder
 
 
@@ -50,7 +51,7 @@ class Container:
         self.process = subprocess.Popen(
             [*SANDBOX, "--tmpfs", "/srv", "--ro-bind", image, HOME, "--remount-ro", "/srv",
              "--tmpfs", "/run", "--dir", RUN, *writable, "--remount-ro", "/run", "--dev", "/dev", "--proc", "/proc",
-             "--uid", str(USER), "--gid", str(USER),
+             "--uid", str(USER), "--gid", "0",
              "--chdir", HOME, "--die-with-parent", "--as-pid-1", "--clearenv",
              *(word for name, value in variables.items() for word in ("--setenv", name, value)), *command],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -58,8 +59,12 @@ class Container:
 
     def signal(self, number: int) -> None:
         """Send a signal to the command itself, as an engine does, not to bubblewrap around it."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        os.kill(int(children[0]), number)
+        os.kill(inner(self.process), number)
+
+
+def inner(process: subprocess.Popen) -> int:
+    """The process that bubblewrap has started, the first of its PID namespace."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
 @pytest.fixture
@@ -82,10 +87,11 @@ def run(image, tmp_path) -> Iterator:
 
 
 def healthy(port: str) -> bool:
-    """What the image's HEALTHCHECK says."""
+    """What the image's HEALTHCHECK says, also where the environment names a proxy that answers nobody."""
     command = json.loads(instructions("HEALTHCHECK")[0].partition("CMD ")[2])
     check = [sys.executable, *command[1:]]
-    return subprocess.run(check, env=os.environ | {"PORT": port}, stderr=subprocess.DEVNULL).returncode == 0
+    variables = os.environ | {"PORT": port, "http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+    return subprocess.run(check, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def predicted(port: str) -> str:
@@ -101,6 +107,38 @@ def test_the_image_serves_and_stops(run, ports):
     assert predicted(ports["PORT"]) == "seven"
     container.signal(signal.SIGTERM)
     assert container.process.wait(60) == 0
+
+
+def seen_by_all(folder: Path) -> list[str]:
+    """For bubblewrap: what is below /root, where only root can go, may be read by others."""
+    if not folder.is_relative_to("/root"):
+        return []
+    above = [str(parent) for parent in folder.parents if parent.is_relative_to("/root") and parent != Path("/root")]
+    parents = [word for parent in reversed(above) for word in ("--perms", "755", "--dir", parent)]
+    return [*parents, "--ro-bind", str(folder), str(folder)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_any_user_of_group_0_can_run_it(image, ports):
+    """As OpenShift does it: a user id that the image does not know, in a folder as the Dockerfile makes it."""
+    [line] = [line for line in instructions("RUN") if "install -d" in line]
+    prepare = line[line.index("install -d") :]
+    server = "exec setpriv --reuid 1000650000 --regid 0 --clear-groups python -m serve"
+    variables = image_environment() | ports
+    variables["PATH"] = variables["PATH"].replace("$PATH", "/usr/local/bin:/usr/bin:/bin")
+    python = [word for place in (sys.base_prefix, sys.prefix) for word in seen_by_all(Path(place))]
+    sandbox = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/root", *python, "--tmpfs", "/srv",
+               "--ro-bind", image, HOME, "--tmpfs", "/run", "--unshare-pid", "--die-with-parent",
+               "--as-pid-1", "--clearenv", "--chdir", HOME,
+               *(word for name, value in variables.items() for word in ("--setenv", name, value))]  # fmt: skip
+    with subprocess.Popen([*sandbox, "sh", "-c", f"{prepare} && {server}"]) as container:
+        try:
+            wait_until(lambda: healthy(ports["PORT"]) or container.poll() is not None, 120, "healthy")
+            assert predicted(ports["PORT"]) == "seven"
+        finally:  # another user's process no longer ends with its parent by itself
+            if container.poll() is None:
+                os.kill(inner(container), signal.SIGTERM)
+        assert container.wait(60) == 0
 
 
 def test_files_of_the_image_cannot_be_written(run):
@@ -125,7 +163,8 @@ def test_the_pods_two_containers_serve_and_drain(run, ports, tmp_path):
     proxy.signal(signal.SIGTERM)
     assert predicted(ports["PORT"]) == "seven"  # DRAIN_SECONDS: still serving
     assert not healthy(ports["PORT"])
-    assert proxy.process.wait(30) == 0
+    output, _ = proxy.process.communicate(timeout=30)
+    assert proxy.process.returncode == 0, output.decode()
     assert torchserve.process.poll() is None
     torchserve.signal(signal.SIGTERM)
     torchserve.process.wait(30)

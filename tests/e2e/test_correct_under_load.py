@@ -1,4 +1,4 @@
-"""Under load every answer belongs to its upload; TorchServe batches direct clients; nothing hinges on shared trips."""
+"""Under load every answer belongs to its upload; TorchServe batches direct clients; nothing hinges on batches."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def different_pictures() -> list[bytes]:
 
 
 async def ask_all(service: Stack, pictures: list[bytes], connections: int) -> np.ndarray:
-    """Logarithms of the probabilities, float64 [n, 10], as answered with so many uploads under way at one time."""
+    """Logarithms of the probabilities, float64 [n, 10], as answered with so many uploads in flight at one time."""
     waiting = iter(enumerate(pictures))
     answers = np.zeros((len(pictures), 10))
 
@@ -100,10 +100,10 @@ def test_torchserve_batches_direct_clients(service):
     assert more_rows / more_batches > 2
 
 
-def test_the_contract_holds_without_shared_trips():
+def test_the_contract_holds_without_batches():
     tests = ["tests/e2e/test_serving.py", "tests/faults/test_inputs.py::test_a_bad_request_gets_its_status"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-        cwd=ROOT, env=os.environ | {"COALESCE": "0"}, capture_output=True, text=True,
+        cwd=ROOT, env=os.environ | {"BATCH_SIZE": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]

@@ -1,5 +1,6 @@
 """Prometheus scrapes a real service; every expression of the alerts and of the dashboard finds what it asks for."""
 
+import io
 import json
 import math
 import shutil
@@ -7,9 +8,11 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import requests
 import yaml
+from PIL import Image
 
 from tests.faults.stack import ROOT, free_ports, wait_until
 
@@ -32,7 +35,7 @@ NOISE = (ROOT / "samples/7.png").read_bytes()[:-30]
 
 
 def traffic(url):
-    """Something of everything that is counted: answers, warnings, refusals, a large picture, a batch."""
+    """Something of everything that is counted: answers, warnings, refusals, a photo, a huge image, a batch."""
     samples = [(ROOT / f"samples/{digit}.png").read_bytes() for digit in range(10)]
     with ThreadPoolExecutor(8) as pool:
         done = pool.map(
@@ -40,24 +43,27 @@ def traffic(url):
         )
         assert {response.status_code for response in done} == {200}
     assert requests.post(f"{url}/api/mnist", files={"image": NOISE}, timeout=30).status_code == 422
-    assert requests.post(f"{url}/api/mnist", files={"image": large_and_dark()}, timeout=30).status_code == 200
+    for image in (large_and_dark(), huge()):
+        assert requests.post(f"{url}/api/mnist", files={"image": image}, timeout=30).status_code == 200
     many = [("image", image) for image in samples]
     assert requests.post(f"{url}/api/mnist/batch", files=many, timeout=30).status_code == 200
     assert requests.get(f"{url}/nowhere", timeout=30).status_code == 404
 
 
 def large_and_dark():
-    """A picture too large to share a trip, and one that brings up a warning: dark on light."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
+    """A large request, and an image that brings up a warning: dark on light."""
     pixels = np.random.default_rng(1).integers(200, 255, (600, 600), dtype=np.uint8)
     pixels[200:400, 280:320] = 0
     pixels[200:400, 420:460] = 0
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
+
+
+def huge():
+    """An image of so many pixels that it is isolated."""
+    file = io.BytesIO()
+    Image.new("1", (4200, 4200)).save(file, "png")
     return file.getvalue()
 
 
@@ -135,9 +141,10 @@ def test_the_numbers_are_those_of_the_traffic(prometheus):
     assert before["other", "404", "not_found"] >= 4
     classes = dict_of(prometheus("sum by (class_name) (mnist_predictions_total)"), "class_name")
     assert len(classes) == 10
-    trips = dict_of(prometheus("mnist_trip_seconds_count"), "lane")
-    assert trips["alone",] >= 4
-    assert trips["small",] >= 10
+    batches = dict_of(prometheus("mnist_batch_seconds_count"), "size_class")
+    assert batches["isolated",] >= 4
+    assert batches["large",] >= 8
+    assert batches["small",] >= 10
 
 
 def dict_of(series, *labels):

@@ -15,7 +15,7 @@ from proxy.settings import Settings
 from tests.faults.stack import Stack, wait_until
 from train.pack import ROOT
 
-MODELS = {"mnist", "mnist_small", "mnist_bulk"}
+MODELS = {"mnist", "mnist_small", "mnist_large"}
 SAMPLES = [(ROOT / f"samples/{label}.png").read_bytes() for label in range(10)]
 ERRORS = {
     b"not a picture": (422, "undecodable_image"),
@@ -143,10 +143,10 @@ def test_models_and_how_they_are_batched(service):
     [mnist] = management(service, "/models/mnist").json()
     assert mnist["batchSize"] >= 8
     assert mnist["maxBatchDelay"] == 1
-    [small], [bulk] = (management(service, f"/models/{name}").json() for name in ("mnist_small", "mnist_bulk"))
-    assert small["batchSize"] == bulk["batchSize"] == 1  # a trip is a batch already
-    assert (len(small["workers"]), len(bulk["workers"])) == (1, Settings().ts_workers)
-    assert {worker["status"] for model in (mnist, small, bulk) for worker in model["workers"]} == {"READY"}
+    [small], [large] = (management(service, f"/models/{name}").json() for name in ("mnist_small", "mnist_large"))
+    assert small["batchSize"] == large["batchSize"] == 1  # what the proxy sends is a batch already
+    assert (len(small["workers"]), len(large["workers"])) == (1, Settings().ts_workers)
+    assert {worker["status"] for model in (mnist, small, large) for worker in model["workers"]} == {"READY"}
 
 
 def test_workers_are_scaled(service):

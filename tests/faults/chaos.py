@@ -18,7 +18,8 @@ from tests.faults.stack import Stack, running
 from tests.faults.wire import exchange, upload
 
 BROKEN = Case(upload(b"\x89PNG\r\n\x1a\n this is no picture"), 422, "undecodable_image")
-NARROW = {"QUEUE_PICTURES": "64", "TRIP_PICTURES": "32", "SMALL_TRIPS": "2"}
+NARROW = {"QUEUE_SIZE": "64", "BATCH_SIZE": "32", "SMALL_IN_FLIGHT": "2", "LARGE_IN_FLIGHT": "2"}
+IDLE = {"KEEP_ALIVE_SECONDS": "15"}  # so that idle connections are closed within a minute
 SMALL_P99 = 0.5  # seconds, of small uploads beside 40-megapixel ones
 GOODPUT = 0.6  # of the peak, at twice the load
 
@@ -123,6 +124,7 @@ def slow(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
         ends += clients.drip(stack.port, *clients.SLOW_HEAD, count=count - count // 2, seconds=60)
         ends["idle closed"] = sum(each.recv(1) == b"" for each in idle)
     must = all_right(tally) | {"all closed in time": not ends["open"], "408 to slow bodies": ends["408"] >= count // 2}
+    must |= {"idle connections closed": ends["idle closed"] == count}
     return Scenario(f"{count} slow and {count} idle clients", tally, 2 * count, {"how they ended": dict(ends)}, must)
 
 
@@ -138,7 +140,7 @@ def leaving(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
 def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     """Requests and pictures that are wrong; a right answer is the status that the contract has for it."""
     tally = Tally()
-    before = {each.pid for each in stack.workers() + stack.workers("mnist_bulk")}
+    before = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
     for case in inputs.every():
         answer = exchange(stack.port, case.sent, shut=case.shut)
         _count(tally, case.name, answer.status if answer else None, {case.status})
@@ -149,7 +151,7 @@ def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     answers = asyncio.run(clients.ask_all(stack.port, [upload(image) for _, image in images]))
     for (name, _), got in zip(images, answers, strict=True):
         _count(tally, name, got.status if got else None, {200, 400, 413, 422})
-    after = {each.pid for each in stack.workers() + stack.workers("mnist_bulk")}
+    after = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
     return Scenario(
         "bad requests, bombs, cut and mutated pictures", tally, tally.sent, must={"no worker died": before == after}
     )
@@ -172,7 +174,7 @@ def counted(one: Scenario) -> Counter[str]:
 
 
 SCENARIOS: tuple[tuple[Callable[..., Scenario], dict[str, str]], ...] = (
-    (broken, {}), (bad_input, {}), (leaving, {}), (slow, {}), (large, {}), (worker, {}), (workers, {}), (java, {}),
+    (broken, {}), (bad_input, {}), (leaving, {}), (slow, IDLE), (large, {}), (worker, {}), (workers, {}), (java, {}),
     (hang, {}), (overload, NARROW),
 )  # fmt: skip
 
@@ -187,7 +189,7 @@ def run(args: argparse.Namespace) -> int:
     begun, done = time.monotonic(), []
     chosen = [(one, settings) for one, settings in SCENARIOS if not args.only or one.__name__ in args.only]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        for settings in ({}, NARROW):
+        for settings in ({}, IDLE, NARROW):
             mine = [one for one, own in chosen if own == settings]
             if not mine:
                 continue

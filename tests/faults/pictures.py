@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from serve.archive import checksum, checksum_file, rewrite
 from tests.faults.load import SAMPLES
-from train.archive import checksum, checksum_file, rewrite
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 POISON = b"this picture kills its worker"

@@ -43,7 +43,7 @@ def kill_all_workers(stack: Stack, cases: Sequence[Case], times: int, pause: flo
         for _ in range(times):
             answered = tally.right
             wait_until(lambda answered=answered: tally.right > answered + CONNECTIONS, RESTART, "load")
-            before = {model: set(stack.workers(model)) for model in ("mnist_small", "mnist_bulk")}
+            before = {model: set(stack.workers(model)) for model in ("mnist_small", "mnist_large")}
             for worker in set().union(*before.values()):
                 worker.kill()
             for model, old in before.items():

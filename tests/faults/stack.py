@@ -83,7 +83,7 @@ class Stack:
 
     def get(self, path: str, seconds: float = 5) -> tuple[int, dict[str, str], bytes] | None:
         """Status, headers and body of a GET to the proxy; None where nobody answers."""
-        return self._ask("PORT", path, seconds, {})
+        return _get(self.port, path, seconds, {})
 
     @property
     def ready(self) -> bool:
@@ -116,7 +116,7 @@ class Stack:
         """The running workers of a model, as the management API names them."""
         keys = json.loads((self.run / str(self.port) / "key_file.json").read_text())
         token = {"Authorization": f"Bearer {keys['management']['key']}"}
-        answer = self._ask("TS_MANAGEMENT_PORT", f"/models/{model}", 5, token)
+        answer = _get(self.ports["TS_MANAGEMENT_PORT"], f"/models/{model}", 5, token)
         if answer is None or answer[0] != 200:
             return []
         found = []
@@ -126,17 +126,80 @@ class Stack:
                     found.append(psutil.Process(worker["pid"]))
         return found
 
-    def _ask(self, port: str, path: str, seconds: float, headers: dict[str, str]) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=seconds)
-        with suppress(OSError, HTTPException):
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-        connection.close()
-        return None
-
     def wait_ready(self, seconds: float = START) -> None:
         wait_until(lambda: self.ready, seconds, "a ready service")
+
+
+class Proxy:
+    """A proxy with settings of its own in front of a stack's TorchServe: it starts in a second.
+
+    Args:
+        stack: whose TorchServe it uses.
+        output: file of its access log.
+        settings: environment variables.
+    """
+
+    def __init__(self, stack: Stack, output: Path, **settings: str) -> None:
+        self._stack, self.output = stack, output
+        [self.port] = free_ports(1)
+        key_file = stack.run / str(stack.port) / "key_file.json"
+        self._environment = stack.environment | {"PORT": str(self.port), "TS_KEY_FILE": str(key_file), **settings}
+
+    def start(self, ready: bool = True) -> None:
+        """Start it; returns once it answers, or is ready."""
+        with self.output.open("ab") as file:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "proxy"], cwd=ROOT, env=self._environment, stdout=file, stderr=file
+            )
+        path = "/readyz" if ready else "/livez"
+        wait_until(lambda: self._status(path) == 200 or self.process.poll() is not None, START, f"the proxy's {path}")
+        assert self.process.poll() is None, self.output.read_text()
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        with suppress(psutil.NoSuchProcess):
+            self.process.terminate()
+        try:
+            return self.process.wait(60)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                self.process.kill()
+
+    def get(self, path: str) -> str:
+        """Body of a GET."""
+        answer = _get(self.port, path, 5, {})
+        assert answer is not None, f"no answer to {path}"
+        return answer[2].decode()
+
+    def _status(self, path: str) -> int:
+        answer = _get(self.port, path, 5, {})
+        return answer[0] if answer else 0
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of its access log so far."""
+        return [json.loads(line) for line in self.output.read_text().splitlines() if line.startswith('{"time"')]
+
+
+def _get(port: int, path: str, seconds: float, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=seconds)
+    with suppress(OSError, HTTPException):
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    connection.close()
+    return None
+
+
+@contextmanager
+def proxy_beside(stack: Stack, folder: Path, ready: bool = True, **settings: str) -> Iterator[Proxy]:
+    """A second proxy for the time of the block, with a JSON access log."""
+    proxy = Proxy(stack, folder / "proxy.log", **{"LOG_FORMAT": "json", **settings})
+    try:
+        proxy.start(ready)
+        yield proxy
+    finally:
+        proxy.stop()
 
 
 @contextmanager

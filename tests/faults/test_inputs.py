@@ -53,23 +53,23 @@ def ask_for(stack, images) -> list[Answer]:
 
 def test_cut_off_pictures_are_the_clients_fault(stack, cases):
     images = list(pictures.truncated())
-    before = set(stack.workers() + stack.workers("mnist_bulk"))
+    before = set(stack.workers() + stack.workers("mnist_large"))
     answers = ask_for(stack, images)
     assert not [
         (name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in {422, 400}
     ]
-    assert set(stack.workers() + stack.workers("mnist_bulk")) == before
+    assert set(stack.workers() + stack.workers("mnist_large")) == before
     assert at_once(stack.port, cases).right == len(cases)
 
 
 def test_mutated_pictures_are_the_clients_fault(stack, cases):
     images = list(pictures.mutated(600, seed=1))
-    before = set(stack.workers() + stack.workers("mnist_bulk"))
+    before = set(stack.workers() + stack.workers("mnist_large"))
     answers = ask_for(stack, images)
     assert not [
         (name, a) for (name, _), a in zip(images, answers, strict=True) if a is None or a.status not in PICTURES_FAULT
     ]
-    assert set(stack.workers() + stack.workers("mnist_bulk")) == before
+    assert set(stack.workers() + stack.workers("mnist_large")) == before
     tally = at_once(stack.port, cases)
     assert tally.right == len(cases), dump(tally)
 

@@ -1,15 +1,19 @@
-"""deploy/nginx.conf in front of the running service: TLS, and limits for each client."""
+"""nginx in front of the running service: deploy/nginx.conf with its TLS and limits, and a path prefix."""
 
 import asyncio
 import json
 import shutil
 import ssl
 import subprocess
+import time
 from collections import Counter
 
 import aiohttp
 import pytest
+import requests
+from playwright.sync_api import expect, sync_playwright
 
+from tests.e2e.browser import ARGUMENTS, CHROMIUM
 from tests.faults.load import SAMPLES
 from tests.faults.stack import ROOT, free_ports, wait_until
 
@@ -102,3 +106,78 @@ def test_one_client_gets_no_more_than_its_share(ingress):
     refusal = next(answer for answer in answers if answer[0] == 429)
     assert json.loads(refusal[2])["error"]["code"] == "too_many_requests"
     assert refusal[1]["retry-after"] == "1"
+
+
+PREFIXED = """
+pid nginx.pid;
+error_log error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    upstream service {{ server 127.0.0.1:{service}; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location /digits/ {{ proxy_pass http://service/; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def prefixed(own_stack, tmp_path_factory):
+    """Address of the service under a path, behind an nginx that keeps its connections."""
+    own_stack.wait_ready()
+    home, [port] = tmp_path_factory.mktemp("prefixed"), free_ports(1)
+    (home / "nginx.conf").write_text(PREFIXED.format(service=own_stack.port, port=port))
+    nginx = subprocess.Popen(["nginx", "-p", home, "-c", home / "nginx.conf", "-g", "daemon off;"])
+    url = f"http://127.0.0.1:{port}/digits/"
+    try:
+        wait_until(lambda: nginx.poll() is not None or answers(url), 10, "nginx")
+        assert nginx.poll() is None
+        yield url
+    finally:
+        nginx.terminate()
+        nginx.wait()
+
+
+def answers(url) -> bool:
+    try:
+        return requests.get(url + "livez", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_the_page_works_under_a_path(prefixed):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page, failed = browser.new_page(), []
+        page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
+        page.goto(prefixed)
+        page.get_by_role("button", name="Sample of 8").click()
+        expect(page.locator("#numeral")).to_have_text("8")
+        page.goto(prefixed + "docs")
+        expect(page.get_by_text("/api/mnist/batch").first).to_be_visible()
+        browser.close()
+    assert failed == []
+
+
+def connections_of_nginx(stack) -> set[int]:
+    """Its ends of the connections to the proxy that are open."""
+    found = stack.proxy.net_connections()
+    return {each.raddr.port for each in found if each.status == "ESTABLISHED" and each.laddr.port == stack.port}
+
+
+def test_an_idle_connection_is_used_again_after_a_quarter_of_a_minute(own_stack, prefixed):
+    image = {"image": SAMPLES[7].read_bytes()}
+    assert requests.post(prefixed + "api/mnist", files=image, timeout=30).status_code == 200
+    before = connections_of_nginx(own_stack)
+    time.sleep(16)
+    assert requests.post(prefixed + "api/mnist", files=image, timeout=30).status_code == 200
+    assert before
+    assert connections_of_nginx(own_stack) <= before

@@ -36,7 +36,7 @@ def test_killing_a_worker_costs_nobody_an_answer(patient):
 
 
 def test_killing_all_workers_costs_nobody_an_answer(patient):
-    # without a pause, so that there is something aboard
+    # without a pause, so that batches are in flight
     tally = processes.kill_all_workers(patient, sample_cases(patient.port), times=1)
     assert tally.right == tally.sent, dump(tally)
 

@@ -96,7 +96,7 @@ def test_no_model_is_registered_over_http_even_with_the_token(stack, url):
     )
     assert 400 <= status < 500
     models = json.loads(ask(stack, "TS_MANAGEMENT_PORT", "GET", "/models", token(stack, "management"))[1])
-    assert {model["modelName"] for model in models["models"]} == {"mnist", "mnist_small", "mnist_bulk"}
+    assert {model["modelName"] for model in models["models"]} == {"mnist", "mnist_small", "mnist_large"}
 
 
 def test_the_token_file_is_its_owners_alone(stack):
@@ -196,7 +196,7 @@ def test_the_net_tells_nobody_that_it_ran(tmp_path, model_store):
 
 
 def test_workers_run_with_what_the_archive_holds(stack):
-    for worker in stack.workers() + stack.workers("mnist_bulk"):
+    for worker in stack.workers() + stack.workers("mnist_large"):
         environment = worker.environ()
         assert "PYTHONPATH" not in environment or str(ROOT) not in environment["PYTHONPATH"].split(":")
 

@@ -1,15 +1,19 @@
 """SIGTERM under load, a supervisor that is killed: what was admitted is answered, nobody is left behind."""
 
+import http.client
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+import requests
+import urllib3
 
 from tests.faults import clients
-from tests.faults.load import dump, load, sample_cases
-from tests.faults.stack import running, wait_until
-from tests.faults.wire import receive, request
+from tests.faults.load import SAMPLES, dump, load, sample_cases
+from tests.faults.stack import proxy_beside, running, wait_until
+from tests.faults.wire import BOUNDARY, receive, request, upload
 
 GRACE = 8
 
@@ -40,6 +44,75 @@ def test_sigterm_under_load_loses_nothing(brief):
     assert not [process for process in everybody if process.is_running()]
     for connection in slow + deaf:
         connection.close()
+
+
+BODY = upload(SAMPLES[7].read_bytes())
+FORM = BODY.partition(b"\r\n\r\n")[2]
+HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def with_http_client(port: int) -> list[object]:
+    """What a client in a closed loop sees on its kept-alive connection until a new one is refused."""
+    seen, connection = list[object](), http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    while True:
+        if connection.sock is None:
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return [*seen, "refused"]
+        try:
+            connection.request("POST", "/api/mnist", FORM, HEADERS)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return [*seen, repr(error)]
+        seen.append(answer.status)
+
+
+def with_requests(port: int) -> list[object]:
+    """The same with a requests.Session."""
+    seen, session = list[object](), requests.Session()
+    while True:
+        try:
+            answer = session.post(f"http://127.0.0.1:{port}/api/mnist", FORM, headers=HEADERS, timeout=30)
+        except requests.ConnectionError as error:
+            reason = getattr(error.args[0], "reason", error)
+            refused = isinstance(reason, urllib3.exceptions.NewConnectionError)
+            return [*seen, "refused" if refused else repr(error)]
+        seen.append(answer.status_code)
+
+
+@pytest.mark.parametrize("client", [with_http_client, with_requests])
+@pytest.mark.parametrize("attempt", range(4))
+def test_clients_in_a_closed_loop_see_answers_and_refusals_and_no_reset(stack, tmp_path, client, attempt):
+    with proxy_beside(stack, tmp_path) as proxy, ThreadPoolExecutor(16) as pool:
+        clients_seen = [pool.submit(client, proxy.port) for _ in range(16)]
+        time.sleep(1 + attempt / 7)
+        assert proxy.stop() == 0
+        seen = [each.result() for each in clients_seen]
+    assert {each[-1] for each in seen} == {"refused"}
+    assert {status for each in seen for status in each[:-1]} == {200, 503}
+
+
+def test_a_request_on_an_idle_connection_is_answered_while_the_service_stops(stack, tmp_path):
+    with proxy_beside(stack, tmp_path) as proxy:
+        idle = clients.open_with(proxy.port, BODY, 8)
+        assert [receive(each).status for each in idle] == [200] * 8
+        [last] = clients.open_with(proxy.port, request(b"x" * 100, length=200, kind="image/png"), 1)
+        wait_until(lambda: "mnist_requests_in_flight 2.0" in proxy.get("/metrics"), 5, "the last upload is admitted")
+        proxy.process.terminate()
+        wait_until(lambda: 'mnist_state{state="closing"} 1.0' in proxy.get("/metrics"), 5, "the service stops")
+        for each in idle:
+            each.sendall(BODY)
+        for answer in map(receive, idle):
+            assert (answer.status, answer.code) == (503, "not_ready")
+            assert answer.headers["retry-after"].isdigit()
+            assert answer.headers["connection"] == "close"
+        last.sendall(b"x" * 100)
+        assert receive(last).code == "undecodable_image"
+        assert proxy.process.wait(30) == 0
+        for each in (*idle, last):
+            each.close()
 
 
 def _draining(stack):

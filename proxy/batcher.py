@@ -1,0 +1,197 @@
+"""A bounded queue in front of a few batches in flight.
+
+submit -> queue -> batch, as soon as one of `max_in_flight` slots is free -> send -> each item's own reply
+
+The batcher is work-conserving: while a slot is free and an image waits, a batch goes. It takes one image of each
+waiting request in turn, the oldest request first, up to `max_batch_size` images and `max_batch_bytes` together; an
+image that has more bytes than that goes by itself. A lone image never waits for company, a request of many images does
+not keep others waiting, and while all slots are busy the next batch gathers.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain, count
+from time import monotonic
+from typing import NamedTuple
+
+from proxy.errors import Cause, DeadlineExceeded, InternalError, ModelServerError, Overloaded, ServiceError
+
+log = logging.getLogger(__name__)
+SWEEP_SECONDS = 0.1  # how often `sweep` is called; a batch outlives its last deadline by two sweeps at most
+
+
+class Reply(NamedTuple):
+    """What the handler answers to one image: 200 and the body for the client, or another status and the reason."""
+
+    status: int
+    body: bytes
+
+
+Result = Reply | ServiceError
+
+
+class Item:
+    """One image on its way.
+
+    Attributes:
+        image: its encoded bytes.
+        flags: of the wire format (proxy/torchserve.py).
+        deadline: monotonic seconds.
+        traceparent: W3C trace context of the request, "" for none.
+        request: number of the request among those of its batcher, which take turns.
+        result: future of the reply or of what went wrong; never an exception.
+        enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
+    """
+
+    __slots__ = (
+        "completed",
+        "deadline",
+        "dispatched",
+        "enqueued",
+        "flags",
+        "image",
+        "request",
+        "result",
+        "traceparent",
+    )
+
+    def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
+        self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
+        self.result: asyncio.Future[Result]
+        self.request = 0
+        self.enqueued = self.dispatched = self.completed = 0.0
+
+
+Send = Callable[[Sequence[Item]], Awaitable[list[Reply]]]
+
+
+class Limits(NamedTuple):
+    """What bounds a batcher.
+
+    max_batch_size, max_batch_bytes: most images in one batch, and most bytes of them.
+    max_in_flight: most batches in flight.
+    queue_size: most images waiting.
+    timeout: seconds until a batch without an answer counts as failed.
+    """
+
+    max_batch_size: int
+    max_batch_bytes: int
+    max_in_flight: int
+    queue_size: int
+    timeout: float
+
+
+class Batcher:
+    """Gathers images into batches.
+
+    Args:
+        send: sends one batch; returns a reply for each item, in order, or raises a ServiceError.
+        overloaded: the cause that a refusal names when the queue is full.
+        limits: of its queue and its batches.
+
+    Attributes:
+        queued: images waiting.
+        on_batch: called after each batch with its images and its seconds.
+    """
+
+    def __init__(self, send: Send, overloaded: Cause, limits: Limits) -> None:
+        self._send, self._overloaded, self._limits = send, overloaded, limits
+        self._loop = asyncio.get_running_loop()
+        self._queue: OrderedDict[int, deque[Item]] = OrderedDict()  # the waiting items of each request, by its number
+        self._numbers = count()
+        self._in_flight: dict[asyncio.Task[None], list[Item]] = {}
+        self._dispatch_scheduled = False
+        self.queued = 0
+        self.on_batch: Callable[[int, float], None] = lambda images, seconds: None
+
+    @property
+    def in_flight(self) -> int:
+        """Batches sent and not yet answered."""
+        return len(self._in_flight)
+
+    def check_room(self, images: int = 1) -> None:
+        """Raise Overloaded where the queue has no room for so many; an empty queue takes any number."""
+        if self.queued and self.queued + images > self._limits.queue_size:
+            raise Overloaded(self._overloaded)
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """Queue the items of a request; each one's `result` is set later. Raises Overloaded, and then queues none."""
+        self.check_room(len(items))
+        now, request = monotonic(), next(self._numbers)
+        for item in items:
+            item.result, item.enqueued, item.request = self._loop.create_future(), now, request
+        self._queue[request] = deque(items)
+        self.queued += len(items)
+        if not self._dispatch_scheduled:  # once for all that arrives in this turn of the loop
+            self._dispatch_scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    def cancel(self, item: Item) -> None:
+        """Nobody waits for this item any more."""
+        self._remove(item)
+        item.result.cancel()
+
+    def _remove(self, item: Item) -> None:
+        waiting = self._queue.get(item.request)
+        if waiting and item in waiting:
+            waiting.remove(item)
+            self.queued -= 1
+            if not waiting:
+                del self._queue[item.request]
+
+    def sweep(self) -> None:
+        """Fail what is past its deadline; to be called every SWEEP_SECONDS, since a timer for each would cost more."""
+        now = monotonic()
+        known = chain(*self._queue.values(), *self._in_flight.values())
+        for item in [item for item in known if now > item.deadline and not item.result.done()]:
+            self._remove(item)
+            item.result.set_result(DeadlineExceeded())
+
+    def _dispatch(self) -> None:
+        self._dispatch_scheduled = False
+        while self._queue and len(self._in_flight) < self._limits.max_in_flight:
+            batch = self._next_batch()
+            self._in_flight[self._loop.create_task(self._run(batch))] = batch
+
+    def _next_batch(self) -> list[Item]:
+        batch, size, now = list[Item](), 0, monotonic()
+        while self._queue and len(batch) < self._limits.max_batch_size:
+            request, waiting = next(iter(self._queue.items()))
+            size += len(waiting[0].image)
+            if batch and size > self._limits.max_batch_bytes:
+                break
+            item = waiting.popleft()
+            item.dispatched = now
+            batch.append(item)
+            if waiting:
+                self._queue.move_to_end(request)
+            else:
+                del self._queue[request]
+        self.queued -= len(batch)
+        return batch
+
+    async def _run(self, batch: list[Item]) -> None:
+        outcome: list[Reply] | ServiceError = InternalError()
+        last = max(item.deadline for item in batch) + 2 * SWEEP_SECONDS
+        try:
+            async with asyncio.timeout_at(min(last, batch[0].dispatched + self._limits.timeout)):
+                outcome = await self._send(batch)
+        except TimeoutError:
+            outcome = ModelServerError()
+        except ServiceError as error:
+            outcome = error.with_traceback(None)  # its frames hold the images until the next garbage collection
+        except Exception:
+            log.exception("a batch of %d images failed", len(batch))
+        del self._in_flight[asyncio.current_task(self._loop)]  # type: ignore[arg-type]
+        self._dispatch()  # first: what the replies set off keeps the loop busy for milliseconds
+        self._complete(batch, outcome)
+
+    def _complete(self, batch: list[Item], outcome: list[Reply] | ServiceError) -> None:
+        now = monotonic()
+        for index, item in enumerate(batch):
+            item.completed = now
+            if not item.result.done():  # else cancelled or past its deadline
+                item.result.set_result(outcome if isinstance(outcome, ServiceError) else outcome[index])
+        self.on_batch(len(batch), now - batch[0].dispatched)

@@ -1,0 +1,80 @@
+"""Which ports TorchServe gets: those that are set; a default that is taken gives way to the next free port.
+
+settings -> PORT and the ports that are set must be free -> the other defaults, or 8083 and up -> ports.json
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from proxy.listening import listen
+from proxy.settings import BadSetting, Settings
+
+NAMES = ("inference", "management", "metrics")
+SPARE = range(8083, 65536)  # where to look for a free port: from the last default on
+FILE = "ports.json"  # {"proxy": 3001, "inference": 8080, "management": 8081, "metrics": 8082}
+
+
+def choose(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings with ports that can be listened on, all of them at one time.
+
+    Raises:
+        BadSetting: a port that was set is taken, or named by two settings.
+    """
+    chosen: dict[str, Any] = {}
+    with ExitStack() as held:
+        for each in listen(settings.host, settings.port):
+            held.enter_context(each)
+        fields = [f"ts_{name}_port" for name in NAMES]
+        for field in sorted(fields, key=lambda field: field.upper() not in environment):  # those that are set first
+            port: int = getattr(settings, field)
+            candidates = [port] if field.upper() in environment else [port, *SPARE]
+            chosen[field] = _hold(field.upper(), candidates, held)
+    return replace(settings, **chosen)
+
+
+def spare(settings: Settings) -> Settings:
+    """The settings with three other ports for TorchServe, all free."""
+    with ExitStack() as held:
+        return _with_ports(settings, {name: _hold(name, SPARE, held) for name in NAMES})
+
+
+def _hold(name: str, candidates: Iterable[int], held: ExitStack) -> int:
+    """The first of the ports that is free on loopback; it stays ours until `held` closes."""
+    failure = None
+    for port in candidates:
+        try:
+            held.enter_context(socket.create_server(("127.0.0.1", port)))
+        except OSError as error:
+            failure = failure or f"{name}: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}"
+        else:
+            return port
+    raise BadSetting(failure)
+
+
+def in_words(settings: Settings) -> str:
+    """The three ports as people read them."""
+    return ", ".join(f"{name} {getattr(settings, f'ts_{name}_port')}" for name in NAMES)
+
+
+def write(settings: Settings) -> Path:
+    """Record the ports in the folder of this service; return the file."""
+    ports = {"proxy": settings.port} | {name: getattr(settings, f"ts_{name}_port") for name in NAMES}
+    file = settings.home / FILE
+    file.write_text(json.dumps(ports) + "\n")
+    return file
+
+
+def read(settings: Settings) -> Settings:
+    """The settings with the ports that the running service has recorded. Raises OSError, ValueError, KeyError."""
+    ports = json.loads((settings.home / FILE).read_text())
+    return _with_ports(settings, ports)
+
+
+def _with_ports(settings: Settings, ports: Mapping[str, Any]) -> Settings:
+    return replace(settings, **{f"ts_{name}_port": ports[name] for name in NAMES})
