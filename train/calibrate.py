@@ -1,7 +1,7 @@
 """Learn the verdict's limits on validation: weights -> handler/verdict.json.
 
 training pictures -> mean and spread of each class's measures; validation pictures -> the limits that together flag
-FALSE_FLAGS of them; digits of other hands, and what is no digit -> the weights of the evidence, by logistic regression.
+FALSE_FLAGS of them; digits in other styles, and what is no digit -> the weights of evidence, by logistic regression.
 The test set is not looked at.
 """
 
@@ -23,10 +23,10 @@ from digit import CLASS_NAMES
 from lenet import LeNet
 from reader import Origin, Reading, read
 from train import mnist
-from train.hands import HANDS
 from train.measure import logits_of
+from train.non_digits import NON_DIGITS
 from train.photo import photograph
-from train.strangers import STRANGERS
+from train.styles import STYLES
 from train.uploads import png
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ FALSE_FLAGS = 0.007  # share of validation that may be flagged by all limits tog
 # Of the false flags, what each limit may spend; chosen on 10,000 training pictures of Fashion-MNIST, 97.5 % flagged.
 SHARES = {"farthest": 0.8, "weakest": 0.15, "unsure": 0.05}
 COARSE_SAMPLE = 15_000  # pictures; enough for a covariance of eleven measures
-OF_A_KIND = 3_000  # images of each hand and of each kind of stranger
+OF_A_KIND = 3_000  # images of each style and of each kind of non-digit
 FEWEST = 20  # of a kind; fewer do not count as much as a whole kind
 OWN = 2.5  # kinds that MNIST's own pictures count as
 STRENGTH = 0.3  # inverse of the regression's regularization
@@ -150,14 +150,14 @@ def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
 def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Encoded images of each kind, with the labels of those that are digits; -1 is no label."""
     pictures, labels = as_they_are(train)
-    for hand in HANDS:
+    for style in STYLES:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
-        yield [png(hand(pictures[i], rng)) for i in chosen], labels[chosen]
+        yield [png(style(pictures[i], rng)) for i in chosen], labels[chosen]
     chosen = rng.choice(len(pictures), OF_A_KIND // 2, replace=False)
     yield [photograph(pictures[i], rng) for i in chosen], labels[chosen]
-    for stranger in STRANGERS:
+    for kind in NON_DIGITS:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
-        yield [png(image) for image in stranger(pictures[chosen], rng)], np.full(OF_A_KIND, -1)
+        yield [png(image) for image in kind(pictures[chosen], rng)], np.full(OF_A_KIND, -1)
 
 
 def _evidence(net: LeNet, limits: Both, images: list[bytes], labels: np.ndarray) -> tuple[np.ndarray, ...]:

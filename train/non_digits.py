@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from train import lines, uploads
 
-Stranger = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
+NonDigit = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
 CLOTHES = uploads.FASHION.with_name("train-images-idx3-ubyte.gz")
 LETTERS = "ACDEFGHJKLMNPRTUVWXYabdefhkmnprtuvwxy&%#@+?"  # without those that look like a digit
 FONTS = sorted(Path(matplotlib.get_data_path(), "fonts/ttf").glob("[DSc]*.ttf"))  # DejaVu, STIX, Computer Modern
@@ -95,4 +95,4 @@ def noise(pictures: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     return [cv2.imdecode(image, cv2.IMREAD_UNCHANGED) for image in found]
 
 
-STRANGERS: tuple[Stranger, ...] = (clothes, letters, strokes, scribbles, pairs, empty, noise)
+NON_DIGITS: tuple[NonDigit, ...] = (clothes, letters, strokes, scribbles, pairs, empty, noise)

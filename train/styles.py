@@ -13,7 +13,7 @@ import numpy as np
 from digit import SIDE
 from train import lines
 
-Hand = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Style = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 TIMES = (1.0, 6.0)  # how much larger than MNIST's
 SOFT = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
@@ -75,7 +75,7 @@ def small(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return 255 - cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
-HANDS: tuple[Hand, ...] = (plain, brush, pen, slanted, among_lines, tight, small)
+STYLES: tuple[Style, ...] = (plain, brush, pen, slanted, among_lines, tight, small)
 
 
 def _larger(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
