@@ -33,7 +33,7 @@ FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
-THINNEST = 1.8  # pixels of the 20x20 box; strokes are made at least as thick
+THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
 
 _SQUARE = np.ones((3, 3), np.uint8)
 

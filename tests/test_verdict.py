@@ -41,7 +41,7 @@ def test_sample_digits_are_digits(serve, samples):
 @pytest.mark.parametrize("side", [12, 16, 20, 24, 28])
 def test_sample_digits_are_digits_however_small(serve, samples, side):
     small = [cv2.resize(sample, (side, side), interpolation=cv2.INTER_AREA) for sample in samples]
-    assert serve([uploads.png(255 - picture) for picture in small])[2].count("digit") >= 8
+    assert serve([uploads.png(255 - picture) for picture in small])[2].count("digit") >= 7
 
 
 def test_nothing_is_not_a_digit(serve):
