@@ -16,7 +16,7 @@ import verdict
 from canonical import CENTRE, canonicalize
 from digit import SIDE
 from lenet import LeNet
-from reader import Reading
+from reader import Origin, Reading
 from train import mnist, tables
 from train.measure import logits_of
 from train.pack import WEIGHTS
@@ -36,7 +36,10 @@ def main() -> int:
         sent = np.stack([reduced_to(side, picture) for picture in pictures])
         read = [canonicalize(picture) for picture in sent]
         enlarged = np.stack([canonical.picture for canonical in read])
-        as_sent, as_read = [Reading()] * N, [Reading(canonical.warnings, canonical.coarse) for canonical in read]
+        as_sent, as_read = (
+            [Reading()] * N,
+            [Reading(canonical.warnings, canonical.coarse, origin=Origin.READ) for canonical in read],
+        )
         rows.append([str(side), *shares(net, sent, as_sent, labels), *shares(net, enlarged, as_read, labels)])
     head = ["side", "as it is: right", "flagged", "enlarged: right", "flagged"]
     tables.fill(DOCUMENT, "sides", tables.table(head, rows))

@@ -77,7 +77,7 @@ def ring(plane: np.ndarray) -> np.ndarray:
     return plane.reshape(height * width, *plane.shape[2:])[_ring(height, width)]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _ring(height: int, width: int) -> np.ndarray:
     """Where the outermost pixels are in the flattened plane."""
     deep = max(round(RING * min(height, width)), 1)

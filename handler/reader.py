@@ -5,6 +5,7 @@ decode each -> those that are MNIST's already pass as they are -> the rest is ca
 
 import logging
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -18,19 +19,27 @@ from levels import Levels
 from transparency import opaque
 
 
+class Origin(Enum):
+    """Where the picture that the model sees comes from."""
+
+    OWN = "own"  # the image is one of MNIST's kind already and passed as it is
+    READ = "read"  # made from the image
+    CHOSEN = "chosen"  # the same, and chosen from several by vote.py
+
+
 class Reading(NamedTuple):
     """What reading an image brought up.
 
     warnings: short machine-readable strings.
     coarse: the digit was so small in the image that its picture is blurred.
     others: further readings of an image whose plain one is in doubt; vote.py chooses.
-    contested: it was chosen from several.
+    origin: where the picture comes from.
     """
 
     warnings: tuple[str, ...] = ()
     coarse: bool = False
     others: tuple[Canonical, ...] = ()
-    contested: bool = False
+    origin: Origin = Origin.OWN
 
 
 _PLAIN = Reading()
@@ -78,7 +87,7 @@ def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | Picture
         logging.getLogger(__name__).exception("cannot canonicalize pixels of shape %s", pixels.shape)
         return PictureError("The image could not be read because of an internal error.")
     picture[:] = plain.picture
-    return Reading(plain.warnings, plain.coarse, tuple(more))
+    return Reading(plain.warnings, plain.coarse, tuple(more), Origin.READ)
 
 
 def _small_grey(pixels: np.ndarray) -> np.ndarray | None:

@@ -71,16 +71,15 @@ def _lines(plane: np.ndarray, noise: float) -> list[Line]:
     height, width = plane.shape
     thin = cv2.subtract(_closed(plane, max(int(THICKEST * height), 1) + 2), plane)
     _, dark = cv2.threshold(thin, max(FAINTEST, 4 * noise), 255, cv2.THRESH_BINARY)
-    blocks = cv2.resize(dark, (BLOCKS, height), interpolation=cv2.INTER_AREA) > COVERED * 255
+    shares = cv2.resize(dark, (BLOCKS, height), interpolation=cv2.INTER_AREA)
     reach = int(STEEPEST * width / 2) + 1
-    padded = np.pad(blocks, ((reach, reach), (0, 0)))
-    covered = padded.ravel()[_places(height, width, reach)].mean(axis=2)  # [slope, row in the middle]
+    shares = np.pad(shares, ((reach, reach), (0, 0))).ravel()[_places(height, width, reach)]
+    covered = (shares > COVERED * 255).mean(axis=2)  # [slope, row in the middle]
     covered[:, int(OUTER * height) : int((1 - OUTER) * height)] *= SPAN / WHOLE
     found: list[Line] = []
-    while len(found) < MANY:
-        slope, row = np.unravel_index(covered.argmax(), covered.shape)
-        if covered[slope, row] < SPAN:
-            break
+    fit = cv2.blur(shares.mean(axis=2, dtype=np.float32), (5, 1))  # several slopes may cover a thick line
+    while len(found) < MANY and covered.max() >= SPAN:
+        slope, row = np.unravel_index(np.where(covered >= SPAN, fit, -1).argmax(), covered.shape)
         profile = covered[slope] >= FLANK * covered[slope, row]
         top = row - int(profile[row::-1].argmin() or row + 1) + 1
         bottom = row + int(profile[row:].argmin() or height - row)
@@ -94,7 +93,7 @@ def _slopes() -> np.ndarray:
     return np.linspace(-STEEPEST, STEEPEST, SLOPES)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _places(height: int, width: int, reach: int) -> np.ndarray:
     """Where in the flattened, padded blocks a line passes, int64 [SLOPES, height, BLOCKS]."""
     along = (np.arange(BLOCKS) + 0.5) * width / BLOCKS - width / 2

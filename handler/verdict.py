@@ -1,8 +1,8 @@
 """What to think of a prediction: `digit`, `uncertain` or `not_a_digit`, with warnings that say why.
 
-guards on the reading and on the amount of ink -> how far the picture is from MNIST's digits of the predicted class
--> energy and maximum probability. The limits are learnt on validation by `python -m train calibrate` and travel in
-verdict.json beside this file.
+guards on the reading and on the amount of ink -> how far the picture is from MNIST's digits of the predicted class,
+energy, maximum probability -> the odds that it is a digit and rightly read, by logistic regression. Limits and weights
+are learnt by `python -m train calibrate` and travel in verdict.json beside this file.
 
 Energy: W. Liu, X. Wang, J. Owens, Y. Li: Energy-based Out-of-distribution Detection, NeurIPS 2020. Maximum probability:
 D. Hendrycks, K. Gimpel: A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017. Distance
@@ -11,20 +11,21 @@ Adversarial Attacks, NeurIPS 2018; here of plain measures of the picture instead
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from reader import Reading
+from reader import Origin, Reading
 
 LIMITS = Path(__file__).with_name("verdict.json")
 INKED = 100  # grey level from which a pixel counts as inked
 TOO_MUCH_INK = 0.42  # mean grey level as a share of 255; the fattest of MNIST's 70,000 has 0.40
 NEVER_A_DIGIT = {"blank", "cluttered", "several_shapes", "too_much_ink"}
-VERY_FAR = 2.0  # of the farthest squared distance
-CONTESTED = 0.6  # of it, for the nearest of several readings
+DIGIT, NO_DIGIT = -0.5, -4.5  # logarithms of the odds over and under which the verdict is clear: 1 to 1.6, 1 to 90
+MOST_AWAY = 12.0  # standard deviations; more says no more
+EVIDENCE = 30  # columns: eleven measures with sign, eleven without, eight more
 
 
 class Judgement(NamedTuple):
@@ -41,6 +42,7 @@ class Limits(NamedTuple):
     farthest: squared Mahalanobis distance beyond which a picture is unlike its class.
     weakest: least log-sum-exp of the logits (minus the energy).
     unsure: least maximum probability.
+    weights, bias: float64 [EVIDENCE], of the evidence, and the odds' logarithm without any.
     """
 
     centre: np.ndarray
@@ -48,6 +50,8 @@ class Limits(NamedTuple):
     farthest: float
     weakest: float
     unsure: float
+    weights: np.ndarray
+    bias: float
 
 
 def load(path: Path = LIMITS) -> tuple[Limits, Limits]:
@@ -75,11 +79,33 @@ def judge(
     judgements: list[Judgement] = [Judgement("digit", ())] * len(readings)
     for coarse in (False, True):
         these = [i for i, reading in enumerate(readings) if reading.coarse is coarse]
-        nearer = np.array([CONTESTED if readings[i].contested else 1.0 for i in these])
-        found = _flags(logits[these], pictures[these], limits[coarse], nearer) if these else ()
-        for i, flags in zip(these, found, strict=True):
-            judgements[i] = _judgement(readings[i], *flags)
+        if these:
+            found = _judged(logits[these], pictures[these], [readings[i] for i in these], limits[coarse])
+            for i, judgement in zip(these, found, strict=True):
+                judgements[i] = judgement
     return judgements
+
+
+def _judged(
+    logits: np.ndarray, pictures: np.ndarray, readings: Sequence[Reading], limits: Limits
+) -> Iterator[Judgement]:
+    """Judgements by the limits of one kind."""
+    away, far = away_of(logits, pictures, limits)
+    strength, surest = strengths(logits)
+    flags = {
+        "too_much_ink": pictures.mean(axis=(1, 2)) > TOO_MUCH_INK * 255,
+        "unlike_a_digit": far > 1,
+        "unfamiliar": strength < limits.weakest,
+        "low_confidence": surest < limits.unsure,
+    }
+    odds = evidence(logits, away, far, readings) @ limits.weights + limits.bias
+    for i, reading in enumerate(readings):
+        warnings = (*reading.warnings, *(name for name, holds in flags.items() if holds[i]))
+        if odds[i] < NO_DIGIT or not NEVER_A_DIGIT.isdisjoint(warnings):
+            yield Judgement("not_a_digit", warnings)
+        else:
+            clear = odds[i] > DIGIT and "low_confidence" not in warnings
+            yield Judgement("digit" if clear else "uncertain", warnings)
 
 
 def remoteness(
@@ -91,30 +117,40 @@ def remoteness(
     for kind in (False, True):
         these = coarse == kind
         if these.any():
-            of = limits[kind]
-            far[these] = distances(logits[these], pictures[these], of.centre, of.precision) / of.farthest
+            far[these] = away_of(logits[these], pictures[these], limits[kind])[1]
     return far
 
 
-def _flags(logits: np.ndarray, pictures: np.ndarray, limits: Limits, nearer: np.ndarray) -> Iterable[tuple[bool, ...]]:
-    """For each prediction: too much ink, far from its class, very far, weak, unsure.
+def evidence(logits: np.ndarray, away: np.ndarray, far: np.ndarray, readings: Sequence[Reading]) -> np.ndarray:
+    """What the odds that this is a digit, rightly read, are a weighted sum of: float64 [n, EVIDENCE].
 
     Args:
-        nearer: what of the farthest distance each may have, float64 [n].
+        away: float64 [n, k], the measures' differences from their class's means, in standard deviations.
+        far: float64 [n], remoteness.
     """
-    far = distances(logits, pictures, limits.centre, limits.precision) / limits.farthest
+    second, first = np.partition(logits.astype(np.float64), -2, axis=1)[:, -2:].T
     strength, surest = strengths(logits)
-    too_much = pictures.mean(axis=(1, 2)) > TOO_MUCH_INK * 255
-    return zip(too_much, far > nearer, far > VERY_FAR, strength < limits.weakest, surest < limits.unsure, strict=True)
+    away = away.clip(-MOST_AWAY, MOST_AWAY)
+    columns = (
+        np.log(far + 0.02),
+        far.clip(max=6),
+        first - second,
+        np.log(1 - surest + 1e-4),
+        strength,
+        [reading.origin is Origin.OWN for reading in readings],
+        [reading.origin is Origin.CHOSEN for reading in readings],
+        ["cropped" in reading.warnings for reading in readings],
+    )
+    return np.hstack([away, np.abs(away), np.stack([np.asarray(column, np.float64) for column in columns], axis=1)])
 
 
-def _judgement(reading: Reading, too_much: bool, far: bool, very_far: bool, weak: bool, unsure: bool) -> Judgement:
-    named = {"too_much_ink": too_much, "unlike_a_digit": far, "unfamiliar": weak, "low_confidence": unsure}
-    warnings = (*reading.warnings, *(name for name, is_so in named.items() if is_so))
-    if very_far or (far and weak) or not NEVER_A_DIGIT.isdisjoint(warnings):
-        return Judgement("not_a_digit", warnings)
-    doubtful = reading.contested and "cropped" in reading.warnings
-    return Judgement("uncertain" if far or weak or unsure or doubtful else "digit", warnings)
+def away_of(logits: np.ndarray, pictures: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of the measures from their class's means, in standard deviations, and remoteness."""
+    classes = logits.argmax(axis=1)
+    away = measures(logits, pictures) - limits.centre[classes]
+    deviations = np.sqrt(np.einsum("cii->ci", limits.precision))  # of each measure, the others given
+    far = np.einsum("ni,nij,nj->n", away, limits.precision[classes], away) / limits.farthest
+    return away * deviations[classes], far
 
 
 def strengths(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

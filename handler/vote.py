@@ -15,7 +15,7 @@ from candidates import ODD
 from decode import PictureError
 from digit import CLASS_NAMES
 from forward import Forward
-from reader import Reading
+from reader import Origin, Reading
 
 ODDNESS = 1.5  # how much a warning of ODD counts; a distance at its limit counts 1 ...
 CUT = 7.0  # ... a tenth of the image cut off a tenth of this ...
@@ -57,8 +57,8 @@ def settle(
         if reading.others:
             rows = [place, *range(start, start + len(reading.others))]
             start += len(reading.others)
-            candidates = [reading._replace(others=(), contested=True)]
-            candidates += [Reading(other.warnings, other.coarse, contested=True) for other in reading.others]
+            candidates = [reading._replace(others=(), origin=Origin.CHOSEN)]
+            candidates += [Reading(other.warnings, other.coarse, origin=Origin.CHOSEN) for other in reading.others]
             cuts = np.array([0.0, *(other.cut for other in reading.others)])
             best = _best(logits[rows], every[rows], candidates, cuts, limits)
             won[place], outcomes[readable[place]] = rows[best], candidates[best]

@@ -1,25 +1,33 @@
 """Learn the verdict's limits on validation: weights -> handler/verdict.json.
 
 training pictures -> mean and spread of each class's measures; validation pictures -> the limits that together flag
-FALSE_FLAGS of them. The test set is not looked at.
+FALSE_FLAGS of them; digits of other hands, and what is no digit -> the weights of the evidence, by logistic regression.
+The test set is not looked at.
 """
 
 import argparse
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 import verdict
+import vote
 from digit import CLASS_NAMES
 from lenet import LeNet
-from reader import Reading, read
+from reader import Origin, Reading, read
 from train import mnist
+from train.hands import HANDS
 from train.measure import logits_of
+from train.photo import photograph
+from train.strangers import STRANGERS
+from train.uploads import png
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
@@ -27,6 +35,10 @@ FALSE_FLAGS = 0.007  # share of validation that may be flagged by all limits tog
 # Of the false flags, what each limit may spend; chosen on 10,000 training pictures of Fashion-MNIST, 97.5 % flagged.
 SHARES = {"farthest": 0.8, "weakest": 0.15, "unsure": 0.05}
 COARSE_SAMPLE = 15_000  # pictures; enough for a covariance of eleven measures
+OF_A_KIND = 3_000  # images of each hand and of each kind of stranger
+FEWEST = 20  # of a kind; fewer do not count as much as a whole kind
+OWN = 2.5  # kinds that MNIST's own pictures count as
+STRENGTH = 0.3  # inverse of the regression's regularization
 RIDGE = 1e-3  # of each measure's variance, added to the covariance
 
 
@@ -41,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     net = LeNet()
     net.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
     train, validation, _ = mnist.load()
-    limits = [learn(net, of(train), of(validation)) for of in (as_they_are, coarsened)]
+    limits = weighed(net, tuple(learn(net, of(train), of(validation)) for of in (as_they_are, coarsened)), train)
     shares = [flagged(net, of(validation)[0], limits, coarse) for coarse, of in enumerate((as_they_are, coarsened))]
     learnt = {
         "command": "python -m train calibrate",
@@ -110,6 +122,8 @@ def choose(logits: np.ndarray, pictures: np.ndarray, centre: np.ndarray, precisi
             float(np.quantile(far, 1 - part["farthest"])),
             float(np.quantile(strength, part["weakest"])),
             float(np.quantile(surest, part["unsure"])),
+            np.zeros(verdict.EVIDENCE),
+            0.0,
         )
 
     def spent(limits: verdict.Limits) -> float:
@@ -119,9 +133,65 @@ def choose(logits: np.ndarray, pictures: np.ndarray, centre: np.ndarray, precisi
     return at(max((share for share in shares if spent(at(share)) <= FALSE_FLAGS), default=shares[0]))
 
 
+Both = tuple[verdict.Limits, verdict.Limits]
+
+
+def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
+    """The limits with weights learnt from images of digits and of what is none: right predictions against the rest."""
+    rng = np.random.default_rng(0)
+    found = [_evidence(net, limits, images, labels) for images, labels in _images(train, rng)]
+    of_kind = []
+    for coarse in (False, True):
+        part = [(evidence[kind == coarse], right[kind == coarse]) for evidence, right, kind in found]
+        of_kind.append(limits[coarse]._replace(**_regression(part)))
+    return of_kind[0], of_kind[1]
+
+
+def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray]]:
+    """Encoded images of each kind, with the labels of those that are digits; -1 is no label."""
+    pictures, labels = as_they_are(train)
+    for hand in HANDS:
+        chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
+        yield [png(hand(pictures[i], rng)) for i in chosen], labels[chosen]
+    chosen = rng.choice(len(pictures), OF_A_KIND // 2, replace=False)
+    yield [photograph(pictures[i], rng) for i in chosen], labels[chosen]
+    for stranger in STRANGERS:
+        chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
+        yield [png(image) for image in stranger(pictures[chosen], rng)], np.full(OF_A_KIND, -1)
+
+
+def _evidence(net: LeNet, limits: Both, images: list[bytes], labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Evidence [n, EVIDENCE], whether the prediction is right, whether the image is coarse; of what may be a digit."""
+    pictures, outcomes, logits = vote.settle(*read(images), lambda some: _logits(net, some), limits)
+    readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
+    coarse = np.array([reading.coarse for reading in readings])
+    evidence = np.zeros((len(readings), verdict.EVIDENCE))
+    for kind in (False, True):
+        these = np.flatnonzero(coarse == kind)
+        if not these.size:
+            continue
+        away, far = verdict.away_of(logits[these], pictures[these], limits[kind])
+        evidence[these] = verdict.evidence(logits[these], away, far, [readings[i] for i in these])
+    possible = np.array([verdict.NEVER_A_DIGIT.isdisjoint(reading.warnings) for reading in readings])
+    return evidence[possible], (logits.argmax(axis=1) == labels)[possible], coarse[possible]
+
+
+def _regression(kinds: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray | float]:
+    """Weights and bias; each kind of image counts the same, however many of it may be digits, MNIST's own more."""
+    evidence, right = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
+    counts = [(OWN if i == 0 else 1) / max(len(part), FEWEST) for i, (part, _) in enumerate(kinds)]
+    each = np.concatenate([np.full(len(part), count) for count, (part, _) in zip(counts, kinds, strict=True)])
+    scaler = StandardScaler().fit(evidence)
+    model = LogisticRegression(C=STRENGTH, max_iter=2000).fit(
+        scaler.transform(evidence), right, sample_weight=each * OF_A_KIND
+    )
+    weights = model.coef_[0] / scaler.scale_
+    return {"weights": weights, "bias": float(model.intercept_[0] - weights @ scaler.mean_)}
+
+
 def flagged(net: LeNet, pictures: np.ndarray, limits: Sequence[verdict.Limits], coarse: int) -> float:
     """Share of MNIST's `pictures` whose verdict is not `digit`."""
-    readings = [Reading(coarse=bool(coarse))] * len(pictures)
+    readings = [Reading(coarse=bool(coarse), origin=Origin.READ if coarse else Origin.OWN)] * len(pictures)
     judgements = verdict.judge(_logits(net, pictures), pictures, readings, tuple(limits))
     return float(np.mean([judgement.verdict != "digit" for judgement in judgements]))
 
