@@ -33,7 +33,6 @@ Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
-DISCARDED_BYTES = 4096  # hyper discards at least so many by itself
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -138,7 +137,7 @@ class App:
             request.watcher.cancel()
             request.watcher = None  # its frame holds the request: until the next garbage collection
         self._respond(request, response)
-        if request.state is State.RECEIVING and _sends_much(request):
+        if request.state is State.RECEIVING and _has_body(request):
             await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
@@ -207,10 +206,8 @@ def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
     return Response(204, b"", (*headers, vary, ("access-control-max-age", "86400")))
 
 
-def _sends_much(request: Request) -> bool:
-    """Whether the body may be more than hyper discards by itself."""
-    length = int(request.headers.get("content-length", 0))
-    return length > DISCARDED_BYTES or "transfer-encoding" in request.headers
+def _has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 async def _discard_body(request: Request) -> None:

@@ -123,7 +123,7 @@ def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced
 def test_slow_heads_are_closed_and_in_nobodys_way(narrow):
     cases = sample_cases(narrow.port)
     with load(narrow.port, cases, 16, pause=PAUSE) as tally, stumbling(narrow.proxy):
-        ends = clients.drip(narrow.port, *clients.SLOW_HEAD, count=500, seconds=30)
+        ends = clients.drip(narrow.port, *clients.SLOW_HEAD, count=500, seconds=60)
     assert ends == Counter(closed=500)
     assert tally.right == tally.sent, dump(tally)
 
