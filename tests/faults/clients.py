@@ -57,18 +57,20 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
 async def _drip(port: int, at_once: bytes, slowly: bytes, seconds: float) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = asyncio.ensure_future(reader.read())
-    with contextlib.suppress(OSError, TimeoutError):
+    try:
         async with asyncio.timeout(seconds):
             writer.write(at_once)
             for byte in slowly:
                 if (await asyncio.wait({answer}, timeout=1))[0]:
                     break
                 writer.write(bytes((byte,)))
-            got = await answer
-            writer.close()
-            return got[9:12].decode() or "closed"
-    writer.close()
-    return "open"
+            return (await answer)[9:12].decode() or "closed"
+    except TimeoutError:
+        return "open"
+    except ConnectionError:  # a byte was on its way as the connection was closed
+        return "closed"
+    finally:
+        writer.close()
 
 
 def drip(port: int, at_once: bytes, slowly: bytes, count: int, seconds: float) -> Counter[str]:
