@@ -48,11 +48,9 @@ async def serve(settings: Settings) -> None:
             torchserve.follow_standby,
             *(batcher.sweep for batcher in batchers.values()),
         )
-        tasks = [
-            asyncio.create_task(each)
-            for each in (health.probe_forever(), periodically(*sweeps), reap_forever(settings))
-        ]
-        tasks += [asyncio.create_task(server.serve()) for server in servers]
+        periodic = health.probe_forever(), periodically(*sweeps), reap_forever(settings)
+        background = [asyncio.create_task(each) for each in periodic]
+        serving = [asyncio.create_task(server.serve()) for server in servers]
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -61,9 +59,9 @@ async def serve(settings: Settings) -> None:
         await drain(settings, app, health, listeners)
         for server in servers:
             server.stop()  # type: ignore[no-untyped-call]
-        for task in tasks[:3]:
+        for task in background:
             task.cancel()
-        await asyncio.wait(tasks, timeout=2)
+        await asyncio.wait((*background, *serving), timeout=2)
         await asyncio.sleep(0.1)  # Granian's threads end a moment later; before, leaving the interpreter may abort it
 
 

@@ -15,6 +15,7 @@ from proxy import errors
 from proxy.app import Request, State
 
 Reserve = Callable[[Request, int], None]
+INCOMPLETE = "The body ended before it was complete; send it again."
 MAX_PARTS = 1024  # of any kind in one body
 AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 
@@ -65,7 +66,7 @@ class Reader:
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
-                raise errors.MalformedMultipart("The body ended before it was complete; send it again.") from error
+                raise errors.MalformedMultipart(INCOMPLETE) from error
         else:
             body = await self._read_pieces(request, length, limit, reserve)
         request.body_due, request.state = inf, State.PREDICTING
@@ -81,7 +82,7 @@ class Reader:
             body += piece
             self._expect(request, len(body))
         if length is not None and len(body) < length:
-            raise errors.MalformedMultipart("The body ended before it was complete; send it again.")
+            raise errors.MalformedMultipart(INCOMPLETE)
         return bytes(body)
 
     def _expect(self, request: Request, size: int) -> None:
