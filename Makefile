@@ -15,10 +15,10 @@ WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar rollout rollback test check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
+.PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: setup $(MAR) ## set up where needed, then serve on port 3001 until Ctrl-C
 	@exec $(PY) -m serve
@@ -34,8 +34,20 @@ rollout: $(INSTALLED) ## change the running service to the packed archive withou
 rollback: $(INSTALLED) ## return to the archive before the last rollout
 	@$(PY) -m serve.rollout --back $(ARGS)
 
-test: setup $(MAR) $(TESTS) ## the whole test suite
+test: setup $(MAR) $(TESTS) ## all tests; ARGS="-k reader -x" chooses among them
 	@$(PY) -m pytest $(ARGS)
+
+test-unit: $(TESTS) ## tests without a running service
+	@$(PY) -m pytest tests/unit $(ARGS)
+
+test-integration: setup $(MAR) $(TESTS) ## tests of the running service, in a real browser too
+	@$(PY) -m pytest tests/integration $(ARGS)
+
+test-browser: setup $(MAR) $(TESTS) ## tests in a real browser
+	@$(PY) -m pytest -m browser $(ARGS)
+
+test-faults: setup $(MAR) $(TESTS) ## tests that kill processes and overload the service
+	@$(PY) -m pytest tests/faults $(ARGS)
 
 check: $(TESTS) ## lint, format and types
 	@$(PY) -m ruff check .

@@ -17,7 +17,7 @@ from statistics import median
 
 from bench import closed_loop, pictures
 from bench.servers import ours
-from tests.faults.stack import Stack
+from tests.stack import Stack
 
 PROGRAMS = {"model_service_worker": "workers", "ModelServer": "TorchServe", "-m proxy": "proxy"}
 HOPS = ("receive", "queue", "upstream", "total")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import closed_loop, open_loop, pictures
 from bench.servers import Server, upload
-from tests.faults.stack import Stack
+from tests.stack import Stack
 
 PARTS = 256  # pictures a call of the batch endpoint
 WARM = 3  # seconds of load before anything is measured

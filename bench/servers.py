@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.stack import Stack, free_ports
+from tests.stack import Stack, free_ports
 
 HERE = Path(__file__).parent
 PEERS_VENV = Path(os.environ.get("PEERS_VENV", HERE.parent / ".venv-peers")).absolute()

@@ -6,7 +6,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.faults.stack import Stack, running
+from tests.load import Case, sample_cases
+from tests.stack import Stack, running
 from train.pack import ROOT, WEIGHTS, pack
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)  # the same examples in each run
@@ -24,3 +25,22 @@ def service(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A ready service. Whoever breaks things starts one of their own."""
     with running(tmp_path_factory.mktemp("service"), MODEL_STORE=str(model_store)) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def own_stack(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator[Stack]:
+    """A service that is broken again and again."""
+    with running(tmp_path_factory.mktemp("stack"), MODEL_STORE=str(model_store)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def cases(own_stack) -> list[Case]:
+    return sample_cases(own_stack.port)
+
+
+@pytest.fixture
+def stack(own_stack: Stack, cases: list[Case]) -> Stack:
+    """The service that is broken, ready again."""
+    own_stack.wait_ready()
+    return own_stack

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.stack import PORTS, Stack
+from tests.stack import PORTS, Stack
 from train.pack import ROOT
 
 # What takes minutes or needs an engine is looked up instead of run: a target has to exist, an option to be known.

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults import clients, inputs, pictures, processes, report
-from tests.faults.load import Case, Tally, load, sample_cases
-from tests.faults.stack import Stack, running
-from tests.faults.wire import exchange, upload
+from tests import bad_images, bad_requests
+from tests.faults import clients, processes, report
+from tests.load import Case, Tally, load, sample_cases
+from tests.raw_http import exchange, upload
+from tests.stack import Stack, running
 
 BROKEN = Case(upload(b"\x89PNG\r\n\x1a\n this is no picture"), 422, "undecodable_image")
 NARROW = {"QUEUE_SIZE": "64", "BATCH_SIZE": "32", "SMALL_IN_FLIGHT": "2", "LARGE_IN_FLIGHT": "2"}
@@ -107,7 +108,7 @@ def overload(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
 
 
 def large(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
-    tally, statuses = clients.beside_large_pictures(stack, cases, list(pictures.huge().values()), max(8, 40 * scale))
+    tally, statuses = clients.beside_large_pictures(stack, cases, list(bad_images.huge().values()), max(8, 40 * scale))
     p99 = tally.quantile(0.99)
     facts = {"p99 of small uploads, ms": round(1000 * p99), "large pictures": dict(statuses)}
     must = all_right(tally) | {
@@ -141,13 +142,13 @@ def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     """Requests and pictures that are wrong; a right answer is the status that the contract has for it."""
     tally = Tally()
     before = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
-    for case in inputs.every():
+    for case in bad_requests.every():
         answer = exchange(stack.port, case.sent, shut=case.shut)
         _count(tally, case.name, answer.status if answer else None, {case.status})
-    for name, (image, status) in pictures.bombs().items():
+    for name, (image, status) in bad_images.bombs().items():
         answer = exchange(stack.port, upload(image))
         _count(tally, name, answer.status if answer else None, {status})
-    images = [*pictures.truncated(), *pictures.mutated(round(6000 * scale), seed=2)]
+    images = [*bad_images.truncated(), *bad_images.mutated(round(6000 * scale), seed=2)]
     answers = asyncio.run(clients.ask_all(stack.port, [upload(image) for _, image in images]))
     for (name, _), got in zip(images, answers, strict=True):
         _count(tally, name, got.status if got else None, {200, 400, 413, 422})

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.faults.load import Case, Connection, Tally, load
-from tests.faults.stack import Stack
-from tests.faults.wire import Answer, receive, request, upload
+from tests.load import Case, Connection, Tally, load
+from tests.raw_http import Answer, receive, request, upload
+from tests.stack import Stack
 
 
 def peak(stack: Stack, cases: Sequence[Case], seconds: float) -> Tally:

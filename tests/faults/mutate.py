@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.stack import ROOT
+from tests.stack import ROOT
 
 
 class Protection(NamedTuple):
@@ -62,7 +62,7 @@ PROTECTIONS = (
     Protection(
         "huge images in everybody's way", "proxy/admission.py",
         "isolated = pixels(item.image) > self._settings.isolated_pixels", "isolated = False",
-        "tests/faults/test_batching.py -k huge",
+        "tests/integration/test_batching.py -k huge",
     ),
     Protection(
         "bodies that fill the memory", "proxy/admission.py",
@@ -93,45 +93,45 @@ PROTECTIONS = (
     Protection(
         "bodies over the limit", "proxy/upload.py",
         "    if int(length) > limit:\n        raise errors.BodyTooLarge(limit)\n", "",
-        "tests/faults/test_inputs.py -k 'MiB and batch'",
+        "tests/integration/test_inputs.py -k 'MiB and batch'",
     ),
     Protection(
         "bodies without length that grow over the limit", "proxy/upload.py",
         "            if len(body) + len(piece) > limit:\n                raise errors.BodyTooLarge(limit)\n", "",
-        "tests/faults/test_inputs.py -k 'in_chunks or chunks'",
+        "tests/integration/test_inputs.py -k 'in_chunks or chunks'",
     ),
     Protection(
         "a refused client that never reads why", "proxy/app.py",
         "            await _discard_body(request)\n", "            pass\n",
-        "tests/e2e/test_http_clients.py -k python_client",
+        "tests/integration/test_http_clients.py -k python_client",
     ),
     Protection(
         "requests without exactly one Host", "proxy/app.py",
         ' and len(request.headers.get_all("host")) != 1:', " and False:",
-        "tests/faults/test_rfc9112.py -k Host",
+        "tests/integration/test_rfc9112.py -k Host",
     ),
     Protection(
         "gzip bombs", "proxy/upload.py", ' or "content-encoding" in request.headers:', ":",
-        "tests/faults/test_inputs.py -k gzip",
+        "tests/integration/test_inputs.py -k gzip",
     ),
     Protection(
         "malformed bodies that stay in memory", "proxy/upload.py",
         "from error.with_traceback(None)", "from error",
-        "tests/test_upload.py",
+        "tests/unit/test_upload.py",
     ),
     Protection(
         "thousands of parts", "proxy/upload.py", "most == 1", "most == 0",
-        "tests/faults/test_inputs.py -k 'pictures or batch'",
+        "tests/integration/test_inputs.py -k 'pictures or batch'",
     ),
     Protection(
         "decompression bombs", "handler/decode.py",
         "    if width * height > max_pixels:\n        raise _too_large(max_pixels)\n", "",
-        "tests/faults/test_inputs.py -k bomb",
+        "tests/integration/test_inputs.py -k bomb",
     ),
     Protection(
         "what a decoder raises on a mutated file", "handler/decode.py",
         "    except Exception as error:  # mutated", "    except ZeroDivisionError as error:  # mutated",
-        "tests/faults/test_inputs.py -k 'mutated or cut_off or bomb'",
+        "tests/integration/test_inputs.py -k 'mutated or cut_off or bomb'",
     ),
     Protection(
         "admitted requests dropped on SIGTERM", "proxy/server.py",
@@ -156,28 +156,28 @@ PROTECTIONS = (
     Protection(
         "TorchServe answering without its token", "config.properties",
         "disable_token_authorization=false", "disable_token_authorization=true",
-        "tests/faults/test_security.py -k without_its_token",
+        "tests/integration/test_security.py -k without_its_token",
     ),
     Protection(
         "models registered over HTTP", "config.properties", "enable_model_api=false", "enable_model_api=true",
-        "tests/faults/test_security.py -k registered",
+        "tests/integration/test_security.py -k registered",
     ),
     Protection(
         "TorchServe reached from other machines", "serve/torchserve.py", 'f"http://127.0.0.1:', 'f"http://0.0.0.0:',
-        "tests/faults/test_security.py -k loopback",
+        "tests/integration/test_security.py -k loopback",
     ),
     Protection(
         "an archive that was changed after packing", "serve/archive.py", "!= [checksum(archive)]", "== []",
-        "tests/faults/test_security.py -k packed_one",
+        "tests/integration/test_security.py -k packed_one",
     ),
     Protection(
         "a library that tells its maker", "handler/forward.py",
         'os.environ["ORT_DISABLE_TELEMETRY"] = "1"', "pass",
-        "tests/faults/test_security.py -k tells_nobody",
+        "tests/integration/test_security.py -k tells_nobody",
     ),
     Protection(
         "weights that run code", "handler/forward.py", "weights_only=True", "weights_only=False",
-        "tests/faults/test_security.py -k unpickled",
+        "tests/integration/test_security.py -k unpickled",
     ),
 )  # fmt: skip
 

@@ -9,8 +9,8 @@ import signal
 import time
 from collections.abc import Sequence
 
-from tests.faults.load import Case, Tally, at_once, load
-from tests.faults.stack import Stack, wait_until
+from tests.load import Case, Tally, at_once, load
+from tests.stack import Stack, wait_until
 
 CONNECTIONS = 64
 RESTART = 120  # seconds that a restart may take on a busy machine

@@ -16,10 +16,11 @@ import numpy as np
 import psutil
 
 from bench.pictures import camera
-from tests.faults import clients, inputs, pictures, report
-from tests.faults.load import Tally, load, sample_cases
-from tests.faults.stack import Stack, running
-from tests.faults.wire import exchange, upload
+from tests import bad_images, bad_requests
+from tests.faults import clients, report
+from tests.load import Tally, load, sample_cases
+from tests.raw_http import exchange, upload
+from tests.stack import Stack, running
 
 PERIOD = 5.0  # seconds between measurements
 GROWTH = 0.05  # most growth of resident memory an hour
@@ -38,14 +39,14 @@ def measure(stack: Stack) -> dict[str, tuple[int, int]]:
 
 def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None:
     """Everything but small pictures, in turn, until told to stop."""
-    large = [*pictures.huge().values(), camera()]  # the huge are blank: the last one has something to be found on it
-    bad = [each for each in inputs.every() if isinstance(each.sent, bytes)]
+    large = [*bad_images.huge().values(), camera()]  # the huge are blank: the last one has something to be found on it
+    bad = [each for each in bad_requests.every() if isinstance(each.sent, bytes)]
     cases, seed = sample_cases(stack.port), 0
     while not stop.is_set():
         seed += 1
         for case in bad:
             exchange(stack.port, case.sent, shut=case.shut)
-        for _, image in pictures.mutated(120, seed):
+        for _, image in bad_images.mutated(120, seed):
             exchange(stack.port, upload(image))
         for image in large:  # every kind each time: a worker's first of a kind makes a library's code resident
             exchange(stack.port, upload(image))

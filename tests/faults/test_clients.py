@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from proxy.settings import Settings
+from tests.bad_images import huge
 from tests.faults import clients
-from tests.faults.load import SAMPLES, Case, at_once, dump, load, sample_cases
-from tests.faults.pictures import huge
-from tests.faults.stack import running, wait_until
-from tests.faults.wire import IMAGE, exchange, multipart, receive, request, upload
+from tests.load import SAMPLES, Case, at_once, dump, load, sample_cases
+from tests.raw_http import IMAGE, exchange, multipart, receive, request, upload
+from tests.stack import running, wait_until
 
 PAUSE = 0.05
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.faults.inputs import BODY
-from tests.faults.load import at_once, dump, sample_cases
-from tests.faults.stack import ROOT, Stack, running
-from tests.faults.wire import exchange, request, upload
+from tests.bad_requests import BODY
+from tests.load import at_once, dump, sample_cases
+from tests.raw_http import exchange, request, upload
+from tests.stack import ROOT, Stack, running
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 import pytest
 
+from tests.bad_images import POISON, digit, store_with_poison
 from tests.faults import processes
-from tests.faults.load import Case, at_once, dump, sample_cases
-from tests.faults.pictures import POISON, digit, store_with_poison
-from tests.faults.stack import running
-from tests.faults.wire import upload
+from tests.load import Case, at_once, dump, sample_cases
+from tests.raw_http import upload
+from tests.stack import running
 
 PAUSE = 0.1  # load enough to meet every fault, and room for the restarts
 BROKEN = [

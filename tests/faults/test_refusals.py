@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from tests.bad_images import huge
 from tests.faults.clients import open_with
-from tests.faults.load import SAMPLES
-from tests.faults.pictures import huge
-from tests.faults.stack import free_ports, proxy_beside, wait_until
-from tests.faults.wire import request
+from tests.load import SAMPLES
+from tests.raw_http import request
+from tests.stack import free_ports, proxy_beside, wait_until
 
 SEVEN = SAMPLES[7].read_bytes()
 IMAGES = {"small": SEVEN, "large": SEVEN + bytes(20_000), "isolated": huge()["1-bit PNG"]}

@@ -11,9 +11,9 @@ import requests
 import urllib3
 
 from tests.faults import clients
-from tests.faults.load import SAMPLES, dump, load, sample_cases
-from tests.faults.stack import proxy_beside, running, wait_until
-from tests.faults.wire import BOUNDARY, receive, request, upload
+from tests.load import SAMPLES, dump, load, sample_cases
+from tests.raw_http import BOUNDARY, receive, request, upload
+from tests.stack import proxy_beside, running, wait_until
 
 GRACE = 8
 

@@ -1,0 +1,65 @@
+"""TorchServe's ports: the ones set, else the defaults, else others that are free; and how others find them."""
+
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+
+from proxy.settings import BadSetting, Settings
+from serve import ports
+from tests.stack import free_ports
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    proxy, inference, management, metrics = free_ports(4)
+    return Settings(
+        host="127.0.0.1",
+        port=proxy,
+        ts_inference_port=inference,
+        ts_management_port=management,
+        ts_metrics_port=metrics,
+        run_dir=tmp_path,
+    )
+
+
+def test_defaults_that_are_free_stay(settings):
+    assert ports.choose(settings, {}) == settings
+
+
+def test_a_default_gives_way_to_port(settings):
+    same = replace(settings, ts_inference_port=settings.port)
+    chosen = ports.choose(same, {})
+    assert chosen.ts_inference_port not in (same.port, same.ts_management_port, same.ts_metrics_port)
+    assert replace(chosen, ts_inference_port=same.port) == same
+
+
+def test_a_default_gives_way_to_another_program_and_to_a_port_that_is_set(settings):
+    settings = replace(settings, ts_metrics_port=settings.ts_inference_port)
+    with socket.create_server(("127.0.0.1", settings.ts_management_port)):
+        chosen = ports.choose(settings, {"TS_METRICS_PORT": str(settings.ts_metrics_port)})
+    assert chosen.ts_metrics_port == settings.ts_metrics_port
+    assert len({chosen.port, chosen.ts_inference_port, chosen.ts_management_port, chosen.ts_metrics_port}) == 4
+    assert chosen.ts_management_port != settings.ts_management_port
+
+
+def test_a_port_that_is_set_does_not_give_way(settings):
+    with socket.create_server(("127.0.0.1", settings.ts_metrics_port)) as taken:
+        sentence = f"TS_METRICS_PORT: cannot listen on 127.0.0.1:{taken.getsockname()[1]}: Address already in use"
+        with pytest.raises(BadSetting, match=sentence):
+            ports.choose(settings, {"TS_METRICS_PORT": str(settings.ts_metrics_port)})
+
+
+def test_others_read_the_ports_that_were_chosen(settings):
+    settings.home.mkdir()
+    file = ports.write(settings)
+    assert json.loads(file.read_text()) == {
+        "proxy": settings.port,
+        "inference": settings.ts_inference_port,
+        "management": settings.ts_management_port,
+        "metrics": settings.ts_metrics_port,
+    }
+    assert (
+        ports.read(Settings(port=settings.port, run_dir=settings.run_dir)).ts_metrics_port == settings.ts_metrics_port
+    )

@@ -1,0 +1,66 @@
+"""Images to pictures: MNIST's own pass bit for bit, the rest is canonicalized, each error stays in its place."""
+
+import gc
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from decode import EmptyImage, ImageTooLarge, UndecodableImage
+from reader import Reading, read
+from train.mnist import download
+
+ROOT = Path(__file__).parents[2]
+RAW = ROOT / "data" / "MNIST" / "raw"
+
+
+@pytest.fixture
+def digit() -> np.ndarray:
+    return cv2.imread(str(ROOT / "samples" / "7.png"), cv2.IMREAD_GRAYSCALE)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_every_mnist_picture_passes_bit_for_bit(part):
+    download()
+    file = RAW / f"{part}-images-idx3-ubyte"
+    mnist = np.fromfile(file, np.uint8)[16:].reshape(-1, 28, 28)
+    for start in range(0, len(mnist), 5000):
+        some = mnist[start : start + 5000]
+        pictures, outcomes = read([png(picture) for picture in some])
+        assert np.array_equal(pictures, some)
+        assert set(outcomes) == {Reading()}
+
+
+def test_an_error_stays_in_its_place(digit):
+    good = png(digit)
+    pictures, outcomes = read([good, b"", b"no picture", good, png(np.zeros((60, 60), np.uint8))], max_pixels=3000)
+    assert np.array_equal(pictures, [digit, digit])
+    assert [type(outcome) for outcome in outcomes] == [Reading, EmptyImage, UndecodableImage, Reading, ImageTooLarge]
+
+
+def test_nothing_to_read():
+    pictures, outcomes = read([])
+    assert pictures.shape == (0, 28, 28)
+    assert outcomes == []
+
+
+def test_a_refused_image_is_gone_without_the_garbage_collector(digit):
+    """Which hardly ever runs in a worker: errors whose frames held them kept the pixels of thousands of bad uploads."""
+    file = BytesIO()
+    Image.fromarray(digit).save(file, "GIF")
+    broken = [file.getvalue()[:-300], png(digit)[:-30], b""]
+    read(broken)  # Pillow loads its plugins
+    gc.collect()
+    gc.disable()
+    try:
+        read(broken)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
