@@ -15,7 +15,7 @@ WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick evaluate robustness ablate bench soak chaos protections audit clean
+.PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick retrain evaluate robustness ablate bench soak chaos protections audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ train: $(TRAINING) ## train LeNet on MNIST and save its weights
 
 train-quick: $(TRAINING) ## the same in half a minute, into a folder of its own, to see that it works
 	@$(PY) -m train fit --quick $(ARGS)
+
+retrain: $(TRAINING) ## all that follows from the recipe: five seeds, verdicts, metrics, robustness, archive
+	@$(PY) -m train fit --all-seeds $(ARGS)
+	@$(PY) -m train calibrate
+	@$(PY) -m train evaluate
+	@$(PY) -m train robustness
+	@$(PY) -m train pack --version $(VERSION)
 
 evaluate: $(TRAINING) ## measure the weights; write metrics, the README's table and the figures
 	@$(PY) -m train evaluate $(ARGS)

@@ -4,19 +4,20 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 # The flat files of handler/ are imported by bare name, exactly as TorchServe's worker imports them from the archive.
 sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
 
 COMMANDS = {
     "fit": "train LeNet on MNIST and save its weights",
-    "seeds": "train the seeds named in the recipe and serve the one with the best validation loss",
     "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
-    "ablate": "train the recipe one step at a time and write the table of what each step is worth",
     "calibrate": "learn on validation when the handler says `uncertain` or `not_a_digit`",
-    "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
     "pack": "make model_store/mnist.mar from the weights and handler/",
+    "ablate": "train the plan one step at a time and write the table of what each step is worth",
+    "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
 }
+RESEARCH = ("ablate", "robustness")
 
 
 def main() -> int:
@@ -26,9 +27,13 @@ def main() -> int:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if wanted == [name]:  # only the wanted command is imported: packing needs neither torchvision nor matplotlib
-            importlib.import_module(f"train.{name}").add_arguments(command)
+            module_of(name).add_arguments(command)
     args = parser.parse_args()
-    return importlib.import_module(f"train.{args.command}").run(args) or 0
+    return module_of(args.command).run(args) or 0
+
+
+def module_of(command: str) -> ModuleType:
+    return importlib.import_module(f"train.research.{command}" if command in RESEARCH else f"train.{command}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from digit import SIDE
 
 CHUNK = 500  # pictures at a time: what is in work stays in the cache
+CUDA_CHUNK = 10_000
 COARSE = 6  # nodes of the elastic displacement along each side
 
 
@@ -46,8 +47,13 @@ PLAIN = Distortion(0, 0, 0, 0, 0, 0, 0, 0, 0, stray=0)
 
 
 def augment(pictures: Tensor, distortion: Distortion, generator: Generator) -> Tensor:
-    """Distorted copies, uint8 [n, 28, 28], of pictures, uint8 [n, 28, 28]."""
-    return torch.cat([_augment(chunk, distortion, generator) for chunk in pictures.split(CHUNK)])
+    """Distorted copies, uint8 [n, 28, 28], of pictures, uint8 [n, 28, 28] on the generator's device."""
+    return torch.cat(
+        [
+            _augment(chunk, distortion, generator)
+            for chunk in pictures.split(CHUNK if pictures.device.type == "cpu" else 20 * CHUNK)
+        ]
+    )
 
 
 def _augment(pictures: Tensor, how: Distortion, generator: Generator) -> Tensor:
@@ -63,10 +69,13 @@ def _augment(pictures: Tensor, how: Distortion, generator: Generator) -> Tensor:
 def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
     """Sampling grids, float32 [n, 28, 28, 2] in the units of `grid_sample`, where the picture is [-1, 1] wide."""
 
-    strength = torch.rand(n, generator=generator)  # of all distortion of a picture: most are mild, some are wild
+    device = generator.device
+    strength = torch.rand(
+        n, generator=generator, device=device
+    )  # of all distortion of a picture: most are mild, some are wild
 
     def uniform(reach: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * reach * strength
+        return (torch.rand(n, generator=generator, device=device) * 2 - 1) * reach * strength
 
     angle, shear = uniform(how.rotation), uniform(how.shear)
     wide, high = 1 + uniform(how.scale), 1 + uniform(how.scale)
@@ -75,15 +84,16 @@ def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
     down = torch.stack([angle.sin(), high * angle.cos(), uniform(how.shift) * pixel], 1)
     grid = F.affine_grid(torch.stack([across, down], 1), [n, 1, SIDE, SIDE], align_corners=False)
     if how.elastic:
-        nodes = torch.randn(n, COARSE, COARSE, 2, generator=generator) * how.elastic * pixel
+        nodes = torch.randn(n, COARSE, COARSE, 2, generator=generator, device=device) * how.elastic * pixel
         nodes *= strength[:, None, None, None]
-        grid = grid + torch.einsum("yi,xj,nijc->nyxc", _SPLINE, _SPLINE, nodes)
+        spline = _SPLINE.to(device)
+        grid = grid + torch.einsum("yi,xj,nijc->nyxc", spline, spline, nodes)
     return grid
 
 
 def where(share: float, ink: Tensor, change: Callable[[Tensor, Generator], Tensor], generator: Generator) -> Tensor:
     """`change` a random share of the pictures: ink, float32 [n, 1, 28, 28]."""
-    chosen = torch.rand(len(ink), generator=generator) < share
+    chosen = torch.rand(len(ink), generator=generator, device=ink.device) < share
     ink[chosen] = change(ink[chosen], generator)
     return ink
 
@@ -97,7 +107,7 @@ def thin(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def soften(ink: Tensor, generator: Generator) -> Tensor:
-    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = torch.tensor([1.0, 2.0, 1.0], device=ink.device) / 4
     return ink.lerp(F.conv2d(ink, torch.outer(kernel, kernel)[None, None], padding=1), _strength(ink, generator))
 
 
@@ -105,9 +115,10 @@ def cross(ink: Tensor, generator: Generator) -> Tensor:
     """Draw a wavy stroke, straight where the wave is flat, over each picture."""
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(len(ink), 1, 1, generator=generator)
+        return low + (high - low) * torch.rand(len(ink), 1, 1, generator=generator, device=ink.device)
 
-    x, y = torch.arange(SIDE) - SIDE / 2, torch.arange(SIDE)[:, None] - SIDE / 2
+    axis = torch.arange(SIDE, device=ink.device) - SIDE / 2
+    x, y = axis, axis[:, None]
     angle = uniform(0, math.pi)
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
     wave = uniform(0, 4) * (uniform(0.2, 1.2) * along + uniform(0, 2 * math.pi)).sin()
@@ -118,11 +129,11 @@ def cross(ink: Tensor, generator: Generator) -> Tensor:
 
 
 def add_noise(ink: Tensor, generator: Generator, level: float) -> Tensor:
-    return ink + level * _strength(ink, generator) * torch.randn(ink.shape, generator=generator)
+    return ink + level * _strength(ink, generator) * torch.randn(ink.shape, generator=generator, device=ink.device)
 
 
 def _strength(ink: Tensor, generator: Generator) -> Tensor:
-    return torch.rand(len(ink), 1, 1, 1, generator=generator)
+    return torch.rand(len(ink), 1, 1, 1, generator=generator, device=ink.device)
 
 
 def _cubic(side: int, nodes: int) -> Tensor:

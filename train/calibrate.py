@@ -24,10 +24,10 @@ from lenet import LeNet
 from reader import Origin, Reading, read
 from train import mnist
 from train.measure import logits_of
-from train.non_digits import NON_DIGITS
-from train.photo import photograph
-from train.styles import STYLES
-from train.uploads import png
+from train.research.non_digits import NON_DIGITS
+from train.research.photo import photograph
+from train.research.styles import STYLES
+from train.research.uploads import png
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"

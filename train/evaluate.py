@@ -20,16 +20,16 @@ from torch import Tensor
 
 from digit import CLASS_NAMES
 from lenet import LeNet
-from train import figures, mnist, tables
-from train.fit import WEIGHTS
+from train import mnist, tables
+from train.fit import REPOSITORY, WEIGHTS, record_of
 from train.measure import accuracy, calibration, calibration_error, cross_entropy, logits_of
 from train.mnist import Digits
-from train.seeds import FOLDER, record_of
+from train.research import figures
 
-REPOSITORY = Path(__file__).parent.parent
 METRICS = REPOSITORY / "metrics.json"
 FIGURES = REPOSITORY / "docs" / "figures"
 COMMAND = "python -m train evaluate"
+FOLDER = WEIGHTS.parent / "seeds"
 FIRST_BATCH = 64  # of validation, whose confusion matrix the original shows
 
 
@@ -74,7 +74,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
         "weights": str(weights.resolve().relative_to(REPOSITORY)),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in LeNet().parameters()),
-        "seed": record_of(weights)["stages"][0]["seed"],
+        "seed": record_of(weights)["seed"],
         "split_seed": mnist.SPLIT_SEED,
         "hardware": hardware(),
         "versions": versions(),

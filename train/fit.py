@@ -1,83 +1,226 @@
-"""MNIST -> teacher -> LeNet -> temperature folded into the last layer -> mnist-classifier.pt and its record, .json
+"""MNIST -> renderings -> teachers and their logits -> LeNet, fine-tuned, temperature folded in -> weights and record.
 
-After every epoch the state is kept under run/, so that `--resume` goes on where a run was stopped.
+On CUDA the seeds are trained as one stack; on a CPU two at a time, each on a thread of its own. What takes long and can
+be used again is kept in run/train/, in files named by the digest of all that they depend on.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import os
 import platform
-from dataclasses import replace
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from lenet import LeNet
-from train import mnist
-from train.loop import Fitted, fit
+from train import augment, loop, mnist, teacher
+from train.loop import Renderings, Run
 from train.measure import accuracy, cross_entropy, logits_of, temperature_of
-from train.mnist import Digits
-from train.recipe import FINISH, FULL, QUICK, Recipe
-from train.teacher import RUN, rendered, teachers
+from train.mnist import Digits, pixels_of
+from train.recipe import FULL, QUICK, SEEDS, Plan, Recipe
+from train.teacher import Teacher
 
 WEIGHTS = Path(__file__).parent / "weights" / "mnist-classifier.pt"
+SERVED_SEED = 3
+REPOSITORY = Path(__file__).parent.parent
+RUN = REPOSITORY / "run" / "train"  # what runs leave behind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="the recipe of half a minute instead of the full one")
-    parser.add_argument("--seed", type=int, default=FULL.seed, help="default: %(default)s, the served weights'")
-    parser.add_argument("--epochs", type=int, help="default: the recipe's")
-    parser.add_argument("--resume", action="store_true", help="go on with the same run where it was stopped")
+    parser.add_argument("--quick", action="store_true", help="the plan of half a minute instead of the full one")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[SERVED_SEED], metavar="SEED", help="a net for each; "
+                        "the one with the lowest validation loss is served; default: %(default)s")  # fmt: skip
+    parser.add_argument("--all-seeds", dest="seeds", action="store_const", const=list(SEEDS), help="those of recipe.py")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if there is any")
+    parser.add_argument("--epochs", type=int, help="of LeNet; default: the plan's")
+    parser.add_argument("--resume", action="store_true", help="go on where the same run was stopped")
     parser.add_argument("--data", type=Path, default=mnist.ROOT, help="where MNIST lies or shall lie; default: data/")
     parser.add_argument("--out", type=Path, help="weights to write; default: the served ones, with --quick run/train/")
 
 
 def run(args: argparse.Namespace) -> int:
-    recipe = replace(QUICK if args.quick else FULL, seed=args.seed)
-    recipe = replace(recipe, epochs=args.epochs or recipe.epochs)
-    name = f"{'quick' if args.quick else 'full'}-{args.seed}"
-    out = args.out or (RUN / f"{name}.pt" if args.quick else WEIGHTS)
+    plan = QUICK if args.quick else FULL
+    plan = replace(plan, student=replace(plan.student, epochs=args.epochs or plan.student.epochs))
+    out = args.out or (RUN / f"quick-{args.seeds[0]}.pt" if args.quick else WEIGHTS)
     try:
+        device = device_of(args.device)
         train, validation, _ = mnist.load(args.data)
-    except mnist.DataError as error:
-        print(f"error: {error}")
+        trainer = Trainer(plan, train, validation, device, args.resume)
+        nets, histories = trainer.fit(args.seeds)
+    except (mnist.DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
-    stages = [recipe] if args.quick else [recipe, replace(FINISH, seed=args.seed)]
-    try:
-        fitted = fit_in_stages(stages, train, validation, RUN / name, args.resume)
-    except ValueError as error:
-        print(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        fitted = Fitted(LeNet(), interrupted=True)
-    if not fitted.history:
+    if not histories[0]:
         print("stopped before the first epoch of LeNet ended: no weights were written")
         return 130
-    temperature = fold_temperature(fitted.net, validation)
-    loss = cross_entropy(logits_of(fitted.net, validation.pictures), validation.labels)
-    write(out, fitted, {"stages": [s.as_dict() for s in stages], "temperature": temperature, "validation_loss": loss})
-    right = accuracy(logits_of(fitted.net, validation.pictures), validation.labels)
-    seconds = sum(epoch["seconds"] for epoch in fitted.history)
-    print(f"{out}: {len(fitted.history)} epochs in {seconds:.0f} s, validation accuracy {right:.2%}, "
-          f"loss {loss:.4f} with temperature {temperature:.3f} folded in")  # fmt: skip
-    return 130 if fitted.interrupted else 0
+    records = [
+        write(out.parent / "seeds" / f"{seed}.pt" if len(args.seeds) > 1 else out, net, validation,
+              {"plan": plan.as_dict(), "seed": seed, "device": device_name(device), "history": history})
+        for seed, net, history in zip(args.seeds, nets, histories, strict=True)
+    ]  # fmt: skip
+    best = min(records, key=lambda record: record["validation_loss"])
+    if len(args.seeds) > 1:
+        for suffix in (".pt", ".json"):
+            shutil.copyfile(out.parent / "seeds" / f"{best['seed']}{suffix}", out.with_suffix(suffix))
+    print(f"{out}: seed {best['seed']}, validation accuracy {best['validation_accuracy']:.2%}, "
+          f"loss {best['validation_loss']:.4f} with temperature {best['temperature']:.3f} folded in")  # fmt: skip
+    return 130 if trainer.stopped.is_set() else 0
 
 
-def fit_in_stages(stages: list[Recipe], train: Digits, validation: Digits, checkpoint: Path, resume: bool) -> Fitted:
-    """Train by each recipe in turn, each going on with the best weights of the one before; Ctrl-C ends them all."""
-    fitted = Fitted(LeNet())
-    for number, recipe in enumerate(stages):
-        make = (lambda net=fitted.net: net) if number else LeNet
-        teach = teachers(recipe, train, validation)
-        kept = checkpoint.with_name(f"{checkpoint.name}-{number}.checkpoint")
-        stage = fit(make, recipe, train, validation, kept, resume, teach, rendered(recipe))
-        before = len(fitted.history)
-        history = fitted.history + [epoch | {"epoch": before + epoch["epoch"]} for epoch in stage.history]
-        fitted = Fitted(stage.net, history, stage.interrupted)
-        if fitted.interrupted:
-            break
-    return fitted
+class Trainer:
+    """Does a plan for any number of seeds; Ctrl-C keeps the weights so far."""
+
+    def __init__(self, plan: Plan, train: Digits, validation: Digits, device: str, resume: bool = False) -> None:
+        self.plan, self.train, self.validation, self.device, self.resume = plan, train, validation, device, resume
+        self.stopped = Event()
+        torch.set_num_threads(1)
+        torch.set_float32_matmul_precision("high")  # of CUDA; the CPU's stays exact
+        self._pool = ThreadPoolExecutor(1 if device == "cuda" else 2)
+        code = b"".join(Path(str(module.__file__)).read_bytes() for module in (augment, loop, teacher))
+        self._key = digest(code, device, train.pictures.numpy().tobytes(), train.labels.numpy().tobytes())
+
+    def fit(self, seeds: Sequence[int]) -> tuple[list[nn.Module], list[list[dict]]]:
+        """The net of each seed in evaluation mode on the CPU, and what each of its epochs measured."""
+        plan = self.plan
+        try:
+            data = self.renderings(plan.student)
+            if plan.teacher:
+                data = replace(data, taught=self.logits(data))
+            first = self.trained([seeded(LeNet, seed) for seed in seeds], plan.student, seeds, data, "student")
+            runs = [first]
+            if plan.finish and not self.stopped.is_set():
+                mild = self.renderings(plan.finish)
+                nets = [net for run in first for net in run.nets()]
+                runs.append(self.trained(nets, plan.finish, seeds, mild, "finish"))
+        except KeyboardInterrupt:  # before LeNet's turn
+            self.stopped.set()
+            return [LeNet() for _ in seeds], [[] for _ in seeds]
+        nets = [net.cpu() for run in (runs[-1] if runs[-1][0].epoch else first) for net in run.nets()]
+        histories: list[list[dict]] = [[] for _ in seeds]
+        for stage in runs:
+            for history, more in zip(histories, (h for run in stage for h in run.history), strict=True):
+                history += [epoch | {"epoch": len(history) + i} for i, epoch in enumerate(more, 1)]
+        return nets, histories
+
+    def trained(
+        self, nets: Sequence[nn.Module], recipe: Recipe, seeds: Sequence[int], data: Renderings, name: str
+    ) -> list[Run]:
+        """The runs, ended or stopped: one for all nets on CUDA, where LeNets fit side by side, else one for each."""
+        together = self.device == "cuda" and name != "teacher"
+        parts = [range(len(seeds))] if together else [[i] for i in range(len(seeds))]
+        runs = [Run([nets[i] for i in part], recipe, [seeds[i] for i in part], data) for part in parts]
+        with tqdm(total=sum(r.steps for r in runs), desc=name, unit="batch", dynamic_ncols=True, smoothing=0.02) as bar:
+
+            def progress(run: Run) -> None:
+                if self.stopped.is_set():
+                    raise KeyboardInterrupt
+                bar.update()
+
+            def train(run: Run) -> None:
+                checkpoint = RUN / f"{name}-{digest(self._key, asdict(recipe), run.seeds)}.checkpoint"
+                if self.resume and checkpoint.exists():
+                    run.load(checkpoint)
+                    bar.update(run.epoch * run.steps_per_epoch)
+                run.fit(self.validation, progress, checkpoint)
+
+            self.each(train, runs)
+        return runs
+
+    def each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """The results of `work`, done in the pool. Ctrl-C sets `stopped`, and what then runs ends early."""
+        futures = [self._pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            self.stopped.set()
+            for future in futures:
+                future.cancel() or future.exception()
+            return []
+
+    def renderings(self, recipe: Recipe) -> Renderings:
+        """The recipe's augmented copies of all training digits."""
+
+        def make() -> Tensor:
+            copies = torch.empty(recipe.renderings, *self.train.pictures.shape, dtype=torch.uint8)
+            with tqdm(total=len(copies), desc="render", unit="epoch", dynamic_ncols=True) as bar:
+
+                def render(index: int) -> None:
+                    generator = torch.Generator(self.device).manual_seed(index)
+                    originals = self.train.pictures.to(self.device)
+                    copies[index] = augment.augment(originals, recipe.distortion, generator)
+                    bar.update()
+
+                self.each(render, range(len(copies)))
+            if self.stopped.is_set():
+                raise KeyboardInterrupt
+            return copies
+
+        pictures = kept(f"pictures-{self._named(recipe)}", make)
+        return Renderings(pictures.to(self.device), self.train.labels.to(self.device))
+
+    def _named(self, recipe: Recipe) -> str:
+        return digest(self._key, asdict(recipe.distortion), recipe.renderings)
+
+    def logits(self, data: Renderings) -> Tensor:
+        """The mean of the teachers' logits for every picture, float32 [r, n, classes]."""
+        plan = self.plan
+
+        def make_teachers() -> list[dict[str, Tensor]]:
+            nets = [seeded(lambda: Teacher(plan.width), seed) for seed in plan.teachers]
+            runs = self.trained(nets, plan.teacher, plan.teachers, data, "teacher")
+            if self.stopped.is_set():
+                raise KeyboardInterrupt  # half a teacher is not worth learning from
+            return [net.cpu().state_dict() for run in runs for net in run.nets()]
+
+        name = digest(self._key, asdict(plan.teacher), plan.teachers, plan.width)
+        nets = [Teacher(plan.width).to(self.device).eval() for _ in plan.teachers]
+        for net, weights in zip(nets, kept(f"teachers-{name}", make_teachers), strict=True):
+            net.load_state_dict(weights)
+
+        @torch.inference_mode()
+        def ask(pictures: Tensor) -> Tensor:
+            parts = (pixels_of(part) for part in pictures.split(500))
+            return torch.cat([sum(net(part) for net in nets) / len(nets) for part in parts])
+
+        def make() -> Tensor:
+            return torch.stack(self.each(ask, list(data.pictures))).cpu()
+
+        return kept(f"logits-{digest(name, self._named(plan.student))}", make).to(self.device)
+
+
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return make()
+
+
+def digest(*parts: Any) -> str:
+    """Twelve characters that name these parts: bytes, or what JSON can tell."""
+    told = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
+    return hashlib.sha256(b"\0".join(told)).hexdigest()[:12]
+
+
+def kept(name: str, make: Callable[[], Any]) -> Any:
+    """What an earlier run has left in run/train/ by this name; else what `make` gives, which is left there."""
+    path = RUN / f"{name}.pt"
+    if not path.exists():
+        value = make()
+        RUN.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        torch.save(value, partial)
+        os.replace(partial, path)
+        return value
+    return torch.load(path, weights_only=True, mmap=True)
 
 
 @torch.no_grad()
@@ -89,13 +232,34 @@ def fold_temperature(net: LeNet, validation: Digits) -> float:
     return temperature
 
 
-def write(out: Path, fitted: Fitted, record: dict) -> None:
-    """Write the weights, a plain state dict, and beside them what trained them (the same name, .json)."""
+def write(out: Path, net: LeNet, validation: Digits, record: dict) -> dict:
+    """Write the weights, a plain state dict, and beside them, as .json, the record of what trained them; give it."""
+    record["temperature"] = fold_temperature(net, validation)
+    logits = logits_of(net, validation.pictures)
+    record["validation_loss"] = cross_entropy(logits, validation.labels)
+    record["validation_accuracy"] = accuracy(logits, validation.labels)
+    record |= {"torch": torch.__version__, "python": platform.python_version(), "history": record.pop("history")}
     out.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()  # saved to a file, the bytes would depend on its name
-    torch.save({name: value.contiguous() for name, value in fitted.net.state_dict().items()}, content)
+    torch.save({name: value.contiguous() for name, value in net.state_dict().items()}, content)
     partial = out.with_suffix(".partial")
     partial.write_bytes(content.getvalue())
     os.replace(partial, out)
-    record |= {"torch": torch.__version__, "python": platform.python_version(), "history": fitted.history}
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def device_of(wanted: str) -> str:
+    """`cpu` or `cuda`; `auto` takes CUDA if there is any. Raises ValueError where the wanted one is missing."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("this torch sees no CUDA device: use --device cpu")
+    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
+
+
+def record_of(weights: Path) -> dict:
+    """What `fit` wrote beside the weights."""
+    return json.loads(weights.with_suffix(".json").read_text())

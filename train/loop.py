@@ -1,163 +1,208 @@
-"""Augmented batches -> steps of AdamW -> averaged weights, measured on validation after every epoch.
+"""The training loop: nets of one architecture, one for each seed, stacked and trained at once.
 
-After every epoch the whole state is kept, so that a resumed run goes on where it was stopped, to the same bits.
+renderings -> each epoch and seed takes one, shuffled -> steps of AdamW -> exponential moving average of the weights
+
+A CPU trains one net at a time, on one thread, so the same seed gives the same bits. On CUDA a step is captured once as
+a graph and replayed, since launching its kernels takes longer than running them.
 """
 
 import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
+from torch.func import functional_call, stack_module_state, vmap
 
 from train.measure import accuracy, cross_entropy, logits_of
-from train.mnist import Digits
+from train.mnist import Digits, pixels_of
 from train.recipe import Recipe
-from train.stream import Shard, Stream, pixels_of
 
 
-@dataclass
-class Fitted:
-    """The net with its best weights, what each epoch measured, and whether Ctrl-C ended the run."""
+@dataclass(frozen=True)
+class Renderings:
+    """Augmented copies of a data set, on the device that trains.
 
-    net: nn.Module
-    history: list[dict[str, float]] = field(default_factory=list)
-    interrupted: bool = False
+    pictures: uint8 [r, n, 28, 28].
+    labels: int64 [n].
+    taught: the teachers' logits, float32 [r, n, classes], where there are teachers.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    taught: Tensor | None = None
+
+
+def loss_of(logits: Tensor, labels: Tensor, taught: Tensor | None, recipe: Recipe) -> Tensor:
+    """The loss of each net, float32 [s], of logits [s, b, classes], labels [s, b] and the teachers' logits, if any.
+
+    Cross-entropy with the labels, blended with the divergence from the teachers' softened probabilities: G. Hinton,
+    O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015. Teachers and student see the very same
+    picture: L. Beyer et al.: Knowledge distillation: A good teacher is patient and consistent, CVPR 2022.
+    """
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+    if taught is None:
+        return loss
+    student, teacher = ((x / recipe.temperature).log_softmax(-1) for x in (logits, taught))
+    divergence = F.kl_div(student, teacher, log_target=True, reduction="none").sum(-1).mean(-1)
+    return loss.lerp(divergence * recipe.temperature**2, recipe.alpha)  # squared: it keeps the gradient's size
+
+
+class Run:
+    """Nets in training, and all that a run must remember to go on where it was stopped.
+
+    Args:
+        nets: with their first weights, one for each of `seeds`, which are those of the order of the pictures.
+        data: augmented copies of the training digits; as many as the recipe says.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], recipe: Recipe, seeds: Sequence[int], data: Renderings) -> None:
+        self.recipe, self.seeds, self.data, self.device = recipe, seeds, data, data.pictures.device
+        self.net = copy.deepcopy(nets[0]).to(self.device)  # for its structure; the weights are below
+        params, buffers = stack_module_state(list(nets))
+        self.params = {name: value.detach().to(self.device).requires_grad_() for name, value in params.items()}
+        self.state = self.params | {name: value.to(self.device) for name, value in buffers.items()}
+        self.averaged = {name: value.detach().clone() for name, value in self.state.items()}
+        self.rate, self.share = (torch.zeros((), device=self.device) for _ in range(2))  # set before each step
+        self.rows = torch.zeros(len(seeds), recipe.batch_size, dtype=torch.int64, device=self.device)  # likewise
+        self.losses = torch.zeros(len(seeds), device=self.device)  # summed over the epoch
+        self.optimizer = torch.optim.AdamW(
+            self.params.values(), self.rate, weight_decay=recipe.weight_decay, fused=True,
+            capturable=self.device.type == "cuda",
+        )  # fmt: skip
+        self.steps_per_epoch = len(data.labels) // recipe.batch_size
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.history: list[list[dict[str, float]]] = [[] for _ in seeds]
 
     @property
-    def best(self) -> dict[str, float]:
-        return min(self.history, key=lambda epoch: epoch["validation_loss"])
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history[0])
 
-
-def fit(
-    make: Callable[[], nn.Module],
-    recipe: Recipe,
-    train: Digits,
-    validation: Digits,
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    teach: Callable[[Tensor], Tensor] | None = None,
-    kept: Path | None = None,
-) -> Fitted:
-    """Train the net that `make` makes; Ctrl-C ends early with the best weights so far.
-
-    `teach` gives a teacher's logits, float32 [n, 10], of pictures, uint8 [n, 28, 28]; `kept` is the folder of rendered
-    pictures, for this distortion, teacher and training set only. The result is that of the epoch
-    with the lowest validation loss of the averaged weights. One thread trains and one renders, whatever the machine:
-    sums in the same order give the same bits.
-    """
-    torch.set_num_threads(1)
-    state = State(make, recipe, steps=recipe.epochs * -(-len(train) // recipe.batch_size))
-    if resume and checkpoint and checkpoint.exists():
-        state.load(checkpoint)
-    stream = Stream(train, recipe, teach, kept)
-    bar = tqdm(total=state.steps, initial=state.step, unit="batch", dynamic_ncols=True, smoothing=0.02)
-    interrupted = False
-    try:
-        for epoch in range(len(state.history), recipe.epochs):
-            start = perf_counter()
-            losses = [state.learn(batch, bar) for batch in stream.epoch(epoch)]
-            state.measure(validation, sum(losses) / len(losses), perf_counter() - start)
-            bar.set_description(f"epoch {epoch + 1}: {state.history[-1]['validation_accuracy']:.2%}")
-            if checkpoint:
-                state.save(checkpoint)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        stream.close()
-        bar.close()
-    state.averaged.load_state_dict(state.best)
-    return Fitted(state.averaged.eval(), state.history, interrupted)
-
-
-class State:
-    """All that a run must remember: the net, its averaged twin, the optimizer, what was measured, the best weights."""
-
-    def __init__(self, make: Callable[[], nn.Module], recipe: Recipe, steps: int) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.steps, self.step = recipe, steps, 0
-        self.net = make()
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in its stubs
-        self.averaged = copy.deepcopy(self.net)
-        self.best = copy.deepcopy(self.net.state_dict())
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=recipe.weight_decay, fused=True)
-        self.history: list[dict[str, float]] = []
-
-    def learn(self, batch: Shard, bar: tqdm) -> float:
-        """One step on one batch; its loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(self.step / self.steps)
+    def fit(self, validation: Digits, progress: Callable[["Run"], object], checkpoint: Path | None = None) -> None:
+        """Train until the last epoch, calling `progress` after each step, which may raise to stop; save each epoch."""
         self.net.train()
-        loss = loss_of(self.net(pixels_of(batch.pictures)), batch, self.recipe)
+        step = self.captured() if self.device.type == "cuda" else self.step
+        while self.epoch < self.recipe.epochs:
+            start = perf_counter()
+            self.losses.zero_()
+            for number, rows in enumerate(self.order(self.epoch), self.epoch * self.steps_per_epoch):
+                self.rows.copy_(rows)
+                self.rate.fill_(self.recipe.rate_at(number / self.steps))
+                self.share.fill_(max(1 / (self.recipe.ema * self.steps + 1), 1 / (number + 1)))  # at first a plain mean
+                step()
+                progress(self)
+            self.measure(validation, perf_counter() - start)
+            if checkpoint:
+                self.save(checkpoint)
+
+    def order(self, epoch: int) -> Tensor:
+        """Rows of the epoch's pictures, int64 [steps, s, b]; what does not fill a batch is left out."""
+        orders = []
+        for seed in self.seeds:
+            generator = torch.Generator().manual_seed(seed * 10_000 + epoch)
+            first = (epoch + seed) % len(self.data.pictures) * len(self.data.labels)
+            orders.append(first + torch.randperm(len(self.data.labels), generator=generator))
+        shape = len(self.seeds), self.steps_per_epoch, self.recipe.batch_size
+        taken = torch.stack(orders)[:, : self.steps_per_epoch * self.recipe.batch_size]
+        return taken.reshape(shape).transpose(0, 1).to(self.device)
+
+    def step(self) -> None:
+        """One step of every net on the pictures of its rows."""
+        pixels = pixels_of(self.data.pictures.flatten(0, 1)[self.rows])
+        labels = self.data.labels[self.rows % len(self.data.labels)]
+        taught = None if self.data.taught is None else self.data.taught.flatten(0, 1)[self.rows]
+        losses = loss_of(self.logits(pixels), labels, taught, self.recipe)
         self.optimizer.zero_grad()
-        loss.backward()
+        losses.sum().backward()
         self.optimizer.step()
-        self.step += 1
-        self.average()
-        bar.update()
-        if self.step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-        return loss.item()
+        with torch.no_grad():
+            self.losses += losses
+            for name, value in self.averaged.items():
+                if value.is_floating_point():
+                    value.lerp_(self.state[name], self.share)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Logits, float32 [s, b, classes], of each net's own pixels, float32 [s, b, 1, 28, 28]."""
+        if len(self.seeds) > 1:
+            return vmap(functional_call, (None, 0, 0))(self.net, self.state, pixels)
+        alone = {name: value[0] for name, value in self.state.items()}
+        for name, value in alone.items():
+            if value.ndim == 4:  # convolutions are faster with channels last, which stacking loses
+                alone[name] = value.contiguous(memory_format=torch.channels_last)
+        return functional_call(self.net, alone, pixels[0].contiguous(memory_format=torch.channels_last))[None]
+
+    def captured(self) -> Callable[[], None]:
+        """`step` as a CUDA graph. What warming up changes is put back."""
+        kept = copy.deepcopy(self.as_dict())
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step()
+        self.restore(kept)
+        return graph.replay
+
+    def measure(self, validation: Digits, seconds: float) -> None:
+        losses = (self.losses / self.steps_per_epoch).tolist()
+        for history, net, loss in zip(self.history, self.nets(), losses, strict=True):
+            logits = logits_of(net, validation.pictures)
+            history.append(
+                {
+                    "epoch": len(history) + 1,
+                    "train_loss": loss,
+                    "validation_loss": cross_entropy(logits, validation.labels),
+                    "validation_accuracy": accuracy(logits, validation.labels),
+                    "seconds": round(seconds, 2),
+                }
+            )
+
+    def nets(self) -> list[nn.Module]:
+        """The nets with their averaged weights, in evaluation mode."""
+        nets = [copy.deepcopy(self.net).eval() for _ in self.seeds]
+        for index, net in enumerate(nets):
+            net.load_state_dict({name: value[index] for name, value in self.averaged.items()})
+        return nets
+
+    def as_dict(self) -> dict:
+        tensors = {"state": self.state, "averaged": self.averaged}
+        return tensors | {"optimizer": list(self.optimizer.state.values()), "history": self.history}
 
     @torch.no_grad()
-    def average(self) -> None:
-        """Move the averaged weights towards the net's: an exponential average, a plain one over the first steps."""
-        share = max(1 / (self.recipe.averaging * self.steps + 1), 1 / self.step)
-        averaged, current = self.averaged.state_dict(), self.net.state_dict()
-        torch._foreach_lerp_([averaged[k] for k in averaged if averaged[k].is_floating_point()],
-                             [current[k] for k in current if current[k].is_floating_point()], share)  # fmt: skip
-
-    def measure(self, validation: Digits, train_loss: float, seconds: float) -> None:
-        logits = logits_of(self.averaged, validation.pictures)
-        lowest = min((epoch["validation_loss"] for epoch in self.history), default=float("inf"))
-        self.history.append(
-            {
-                "epoch": len(self.history) + 1,
-                "train_loss": train_loss,
-                "validation_loss": cross_entropy(logits, validation.labels),
-                "validation_accuracy": accuracy(logits, validation.labels),
-                "seconds": round(seconds, 2),
-            }
-        )
-        if self.history[-1]["validation_loss"] < lowest:
-            self.best = copy.deepcopy(self.averaged.state_dict())
+    def restore(self, kept: dict) -> None:
+        """Be as `as_dict` told, in the same memory, which a captured step uses."""
+        for name in ("state", "averaged"):
+            for key, value in getattr(self, name).items():
+                value.copy_(kept[name][key])
+        for parameter, moments in zip(self.params.values(), kept["optimizer"] or [{}] * len(self.params), strict=True):
+            mine = self.optimizer.state[parameter]
+            for key in mine.keys() | moments.keys():
+                if key not in mine:
+                    mine[key] = moments[key].clone()
+                elif key in moments:
+                    mine[key].copy_(moments[key])
+                else:
+                    mine[key].zero_()
+        self.history = kept["history"]
 
     def save(self, path: Path) -> None:
-        """Write the state so that a run ended at any moment leaves a whole file."""
+        """Write what the run remembers; a run that is killed meanwhile leaves the file of the epoch before."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save({"recipe": self.recipe.as_dict()} | {name: _state_of(self, name) for name in KEPT}, partial)
+        partial = path.with_suffix(f".{os.getpid()}")
+        torch.save({"recipe": asdict(self.recipe), **self.as_dict()}, partial)
         os.replace(partial, path)
 
     def load(self, path: Path) -> None:
         """Go on where `save` was called. Raises ValueError when that was a run of another recipe."""
-        kept = torch.load(path, weights_only=True)
-        if kept["recipe"] != self.recipe.as_dict():
+        kept = torch.load(path, weights_only=True, map_location=self.device)
+        if kept["recipe"] != asdict(self.recipe):
             raise ValueError(f"{path} was left by a run of another recipe: run without --resume, or delete it")
-        for name in ("net", "averaged", "optimizer"):
-            getattr(self, name).load_state_dict(kept[name])
-        self.best, self.history, self.step = kept["best"], kept["history"], kept["step"]
-
-
-KEPT = ("net", "averaged", "optimizer", "best", "history", "step")
-
-
-def _state_of(state: State, name: str) -> object:
-    value = getattr(state, name)
-    return value.state_dict() if hasattr(value, "state_dict") else value
-
-
-def loss_of(logits: Tensor, batch: Shard, recipe: Recipe) -> Tensor:
-    """Cross-entropy with the labels, blended with the softened teachers' where the batch was taught."""
-    loss = F.cross_entropy(logits, batch.labels)
-    if batch.taught is None:
-        return loss
-    soft, wanted = ((x / recipe.softness).log_softmax(1) for x in (logits, batch.taught))
-    # softness^2 keeps the size of the gradient (Hinton et al. 2015)
-    taught = F.kl_div(soft, wanted, log_target=True, reduction="batchmean") * recipe.softness**2
-    return loss.lerp(taught, recipe.trust)
+        self.restore(kept)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.stream import pixels_of
+from train.mnist import pixels_of
 
 BATCH = 500
 BINS = 15  # of the calibration error
@@ -12,9 +12,10 @@ BINS = 15  # of the calibration error
 
 @torch.inference_mode()
 def logits_of(net: nn.Module, pictures: Tensor) -> Tensor:
-    """Logits, float32 [n, 10], of pictures, uint8 [n, 28, 28]; the net is left in evaluation mode."""
+    """Logits, float32 [n, 10] on the CPU, of pictures, uint8 [n, 28, 28]; the net is left in evaluation mode."""
     net.eval()
-    return torch.cat([net(pixels_of(batch)).float() for batch in pictures.split(BATCH)])
+    device = next(net.parameters()).device
+    return torch.cat([net(pixels_of(batch.to(device))).float() for batch in pictures.split(BATCH)]).cpu()
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

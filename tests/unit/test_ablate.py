@@ -5,7 +5,9 @@ from argparse import Namespace
 
 import pytest
 
-from train import ablate, mnist, tables
+from train import fit, mnist, tables
+from train.recipe import SEEDS
+from train.research import ablate
 
 
 @pytest.fixture
@@ -20,14 +22,17 @@ def few(monkeypatch):
 def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ablate, "DOCS", tmp_path)
     (tmp_path / "training.md").write_text("<!-- ablation -->\n<!-- /ablation -->\n")
-    args = Namespace(epochs=1, digits=1_000, seeds=[1, 2], results=tmp_path / "results.jsonl", data=mnist.ROOT)
+    monkeypatch.setattr(fit, "RUN", tmp_path / "run")
+    args = Namespace(
+        epochs=1, digits=1_000, seeds=[1, 2], device="cpu", results=tmp_path / "results.jsonl", data=mnist.ROOT
+    )
     assert ablate.run(args) == 0
     lines = [json.loads(line) for line in args.results.read_text().splitlines()]
-    assert [(line["step"], line["recipe"]["seed"]) for line in lines] == [(s, seed) for seed in (1, 2) for s in few]
+    assert [(line["step"], line["seed"]) for line in lines] == [(step, seed) for step in few for seed in (1, 2)]
     assert 0 < lines[0]["validation_accuracy"] < 1
     written = tables.read(tmp_path / "training.md", "ablation")
     assert all(step in written for step in few)
-    monkeypatch.setattr(ablate, "fit", lambda *_, **__: pytest.fail("a finished run was repeated"))
+    monkeypatch.setattr(ablate, "Trainer", lambda *_, **__: pytest.fail("a finished run was repeated"))
     assert ablate.run(args) == 0
     assert len(args.results.read_text().splitlines()) == len(lines)
 
@@ -35,4 +40,4 @@ def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
 def test_published_table_is_that_of_the_results():
     lines = ablate.read(ablate.RESULTS)
     assert tables.read(ablate.DOCS / "training.md", "ablation") == ablate.table(lines)
-    assert len(lines) >= len(ablate.RUNS) * 5
+    assert len(lines) >= len(SEEDS) * len(ablate.STEPS)

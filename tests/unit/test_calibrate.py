@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from train import non_digits
-from train.non_digits import NON_DIGITS
-from train.styles import STYLES
+from train.research import non_digits
+from train.research.non_digits import NON_DIGITS
+from train.research.styles import STYLES
 
 BAR = np.zeros((28, 28), np.uint8)
 BAR[4:24, 12:16] = 255

@@ -21,8 +21,8 @@ from decode import (
     max_pixels_from_environment,
 )
 from reader import Reading, read
-from train.photo import HEIGHT, WIDTH
-from train.uploads import motion_photos
+from train.research.photo import HEIGHT, WIDTH
+from train.research.uploads import motion_photos
 
 
 def drawing(side: int = 56) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Training: it learns, to the same bits every time, resumes, and Ctrl-C keeps the best so far."""
+"""Training: it learns, the same seed gives the same bits, a stopped run goes on, and Ctrl-C keeps what there is."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ import torch
 
 from lenet import LeNet
 from train import fit as command
-from train import loop, mnist
-from train.loop import fit
+from train import mnist
+from train.fit import Trainer, fold_temperature
+from train.loop import Renderings, Run
 from train.measure import accuracy, cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
-from train.recipe import QUICK, Recipe
-from train.teacher import Teacher, Teachers
+from train.recipe import FULL, QUICK, Plan, Recipe
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,7 +34,24 @@ def few(splits) -> tuple[Digits, Digits]:
     return splits[0][:6_000], splits[1][:1_000]
 
 
-SHORT = replace(QUICK, epochs=3)
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """What a run keeps for others stays out of run/train/."""
+    monkeypatch.setattr(command, "RUN", tmp_path / "run")
+
+
+SHORT = replace(QUICK, student=replace(QUICK.student, epochs=3, renderings=2))
+WHOLE = Plan(  # every stage, in miniature
+    student=replace(FULL.student, epochs=2, renderings=2),
+    finish=replace(FULL.finish, epochs=1, renderings=1),
+    teacher=replace(FULL.teacher, epochs=1, renderings=2),
+    teachers=(101, 102),
+    width=4,
+)
+
+
+def fitted(plan: Plan, few, *seeds: int, resume: bool = False) -> list[LeNet]:
+    return Trainer(plan, *few, "cpu", resume).fit(seeds or [1])[0]
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -42,66 +59,111 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_quick_recipe_learns(splits):
+def test_one_epoch_of_the_quick_plan_learns(splits):
     train, validation, _ = splits
-    fitted = fit(LeNet, replace(QUICK, epochs=1), train, validation)
-    untrained = accuracy(logits_of(LeNet(), validation.pictures), validation.labels)
-    assert untrained < 0.4
-    assert fitted.best["validation_accuracy"] > 0.95
-    assert accuracy(logits_of(fitted.net, validation.pictures), validation.labels) > 0.95
+    plan = replace(QUICK, student=replace(QUICK.student, epochs=1, renderings=1))
+    (net,), (history,) = Trainer(plan, train, validation, "cpu").fit([1])
+    assert accuracy(logits_of(LeNet(), validation.pictures), validation.labels) < 0.4
+    assert history[-1]["validation_accuracy"] > 0.95
+    assert accuracy(logits_of(net, validation.pictures), validation.labels) == history[-1]["validation_accuracy"]
 
 
-def test_same_recipe_same_bits_and_another_seed_others(few):
-    first, second, other = (fit(LeNet, replace(SHORT, seed=seed), *few) for seed in (1, 1, 2))
-    assert same(first.net, second.net)
-    assert not same(first.net, other.net)
+def test_same_seed_gives_the_same_bits_beside_others_too(few):
+    alone, (beside, other) = fitted(SHORT, few, 1), fitted(SHORT, few, 1, 2)
+    assert same(alone[0], beside)
+    assert not same(beside, other)
 
 
-def test_resumed_run_ends_in_the_same_bits(few, tmp_path, monkeypatch):
-    recipe = replace(SHORT, fresh=2)
-    whole = fit(LeNet, recipe, *few, kept=tmp_path / "pictures")
+def test_stacked_nets_learn_as_they_do_alone(few):
+    train, _ = few
+    data = Renderings(train.pictures[None], train.labels)
+    recipe = replace(QUICK.student, epochs=1, renderings=1)
+    rates = [recipe.rate_at(step / 24) for step in range(3)]
+
+    def trained(seeds: list[int]) -> Run:
+        nets = [command.seeded(LeNet, seed) for seed in seeds]
+        run = Run(nets, recipe, seeds, data)
+        for rows, rate in zip(run.order(0), rates, strict=False):
+            run.rows.copy_(rows)
+            run.rate.fill_(rate)
+            run.step()
+        return run
+
+    both, second = trained([1, 2]), trained([2])
+    for name, value in both.params.items():
+        assert torch.allclose(value[1], second.params[name][0], atol=1e-4), name
+
+
+def test_the_whole_plan_is_repeatable_and_keeps_teachers(few):
+    first = fitted(WHOLE, few, 3)[0]
+    kept = {path.name.split("-")[0] for path in command.RUN.iterdir()}
+    assert {"pictures", "teachers", "logits", "student", "finish"} <= kept
+    assert same(first, fitted(WHOLE, few, 3)[0])
+
+
+def test_other_data_gets_other_renderings(few):
+    train, validation = few
+    fitted(SHORT, few)
+    before = {path.name for path in command.RUN.glob("pictures-*")}
+    fitted(SHORT, (train[:5_000], validation))
+    assert len(set(command.RUN.glob("pictures-*"))) == 2 * len(before)
+
+
+def test_resumed_run_ends_in_the_same_bits(few, monkeypatch):
+    whole = fitted(SHORT, few)[0]
+    for path in command.RUN.glob("student-*"):
+        path.unlink()
+    save = Run.save
     stop_after(monkeypatch, epochs=2)
-    stopped = fit(LeNet, recipe, *few, checkpoint=tmp_path / "c")
-    assert stopped.interrupted
-    monkeypatch.undo()
-    resumed = fit(LeNet, recipe, *few, checkpoint=tmp_path / "c", resume=True, kept=tmp_path / "pictures")
-    assert [e["train_loss"] for e in resumed.history] == [e["train_loss"] for e in whole.history]
-    assert same(whole.net, resumed.net)
+    trainer = Trainer(SHORT, *few, "cpu")
+    trainer.fit([1])
+    assert trainer.stopped.is_set()
+    monkeypatch.setattr(Run, "save", save)
+    resumed, (history,) = Trainer(SHORT, *few, "cpu", resume=True).fit([1])
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert same(whole, resumed[0])
 
 
 def stop_after(monkeypatch, epochs: int) -> None:
-    save = loop.State.save
+    save = Run.save
 
-    def save_then_stop(state, path):
-        save(state, path)
-        if len(state.history) == epochs:
+    def save_then_stop(run, path):
+        save(run, path)
+        if run.epoch == epochs:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.State, "save", save_then_stop)
+    monkeypatch.setattr(Run, "save", save_then_stop)
 
 
-def test_resuming_another_recipe_is_refused(few, tmp_path):
-    fit(LeNet, replace(SHORT, epochs=1), *few, checkpoint=tmp_path / "c")
+def test_a_checkpoint_of_another_recipe_is_refused(few, tmp_path):
+    train, validation = few
+    data = Renderings(train.pictures[None], train.labels)
+    recipe = replace(QUICK.student, epochs=1)
+    run = Run([LeNet()], recipe, [1], data)
+    run.fit(validation, lambda run: None, tmp_path / "c")
     with pytest.raises(ValueError, match="another recipe"):
-        fit(LeNet, replace(SHORT, epochs=1, rate=1e-3), *few, checkpoint=tmp_path / "c", resume=True)
+        Run([LeNet()], replace(recipe, learning_rate=1e-3), [1], data).load(tmp_path / "c")
 
 
-def test_ctrl_c_keeps_the_best_so_far(tmp_path):
+def test_ctrl_c_keeps_the_weights_so_far(tmp_path):
     seed, out = os.getpid(), tmp_path / "weights.pt"
-    checkpoint = command.RUN / f"quick-{seed}-0.checkpoint"
-    line = [sys.executable, "-m", "train", "fit", "--quick", "--epochs", "10", "--seed", str(seed), "--out", str(out)]
+    line = [sys.executable, "-m", "train", "fit", "--quick", "--epochs", "10", "--seeds", str(seed), "--out", str(out)]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a test run in the background ignores it)
+    before = set((REPOSITORY / "run" / "train").glob("student-*.checkpoint"))
     run = subprocess.Popen(line, cwd=REPOSITORY, preexec_fn=heed, **pipes)
+    left = set()
     try:
         deadline = time.monotonic() + 240
-        while not checkpoint.exists() and run.poll() is None and time.monotonic() < deadline:
+        while not left and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
+            left = set((REPOSITORY / "run" / "train").glob("student-*.checkpoint")) - before
         run.send_signal(signal.SIGINT)
         stdout, stderr = run.communicate(timeout=240)
     finally:
         run.kill()
-        checkpoint.unlink(missing_ok=True)
+        for path in left:
+            path.unlink()
     assert run.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "validation accuracy" in stdout
@@ -116,19 +178,33 @@ def test_missing_data_is_one_plain_line(tmp_path):
     line = [sys.executable, "-m", "train", "fit", "--quick", "--data", str(tmp_path)]
     run = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stdout.startswith("error: ")
-    assert "is missing; delete" in run.stdout
+    assert run.stderr.startswith("error: ")
+    assert "is missing; delete" in run.stderr
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_cuda_device_is_one_plain_line():
+    line = [sys.executable, "-m", "train", "fit", "--quick", "--device", "cuda"]
+    run = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (1, "error: this torch sees no CUDA device: use --device cpu\n")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_cuda_learns_what_the_cpu_learns(few):
+    _, histories = Trainer(WHOLE, *few, "cuda").fit([1, 2])
+    _, expected = Trainer(WHOLE, *few, "cpu").fit([1])
+    assert histories[0][-1]["validation_loss"] == pytest.approx(expected[0][-1]["validation_loss"], rel=0.3)
+
+
 def test_temperature_is_found_and_folded_in(few):
-    net = fit(LeNet, replace(SHORT, epochs=1), *few).net
+    net = fitted(SHORT, few)[0]
     validation = few[1]
     with torch.no_grad():
         net.classifier[-1].weight *= 1.5
         net.classifier[-1].bias *= 1.5
     before = logits_of(net, validation.pictures)
-    temperature = command.fold_temperature(net, validation)
+    temperature = fold_temperature(net, validation)
     after = logits_of(net, validation.pictures)
     assert temperature != 1
     assert torch.allclose(after * temperature, before, atol=1e-4)
@@ -136,24 +212,23 @@ def test_temperature_is_found_and_folded_in(few):
     assert temperature_of(after, validation.labels) == pytest.approx(1, abs=0.01)
 
 
-def test_teacher_pulls_the_student_towards_its_answers(few):
+def test_alpha_pulls_the_student_towards_its_teachers(few):
     train, validation = few
-    torch.manual_seed(0)
-    teach = Teachers([Teacher(4), Teacher(4)])
-    mean = torch.stack([net(loop.pixels_of(validation.pictures[:9])) for net in teach.nets]).mean(0)
-    assert torch.allclose(teach(validation.pictures[:9]), mean, atol=1e-5)
-    wanted = teach(validation.pictures).softmax(1)
+    confused = torch.roll(torch.eye(10), 1, 1)[train.labels][None] * 9  # teachers that are wrong by one, surely
 
-    def distance(trust: float) -> float:
-        recipe = replace(SHORT, epochs=2, softness=1.0, trust=trust)
-        logits = logits_of(fit(LeNet, recipe, train, validation, teach=teach).net, validation.pictures)
-        return (logits.softmax(1) - wanted).abs().sum(1).mean().item()
+    def agreement(alpha: float) -> float:
+        recipe = replace(QUICK.student, epochs=2, renderings=1, temperature=1.0, alpha=alpha)
+        run = Run([command.seeded(LeNet, 1)], recipe, [1], Renderings(train.pictures[None], train.labels, confused))
+        run.fit(validation, lambda run: None)
+        predicted = logits_of(run.nets()[0], validation.pictures).argmax(1)
+        return (predicted == (validation.labels + 1) % 10).double().mean().item()
 
-    assert distance(1.0) < 0.5 * distance(0.0)
+    assert agreement(1.0) > 0.8
+    assert agreement(0.0) < 0.1
 
 
-def test_rate_warms_up_then_falls_to_zero():
-    recipe = Recipe(rate=1.0, warm_up=0.1)
+def test_learning_rate_warms_up_then_falls_to_zero():
+    recipe: Recipe = replace(QUICK.student, learning_rate=1.0, warm_up=0.1)
     assert recipe.rate_at(0.05) == pytest.approx(0.5)
     assert recipe.rate_at(0.1) == pytest.approx(1.0)
     assert recipe.rate_at(0.55) == pytest.approx(0.5)

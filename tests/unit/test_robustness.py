@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from train import lines, robustness, tables, uploads
-from train.corruptions import SEEN, UNSEEN, corrupt
+from train import tables
 from train.pack import ROOT, WEIGHTS
-from train.photo import HEIGHT, WIDTH, photograph
+from train.research import lines, robustness, uploads
+from train.research.corruptions import SEEN, UNSEEN, corrupt
+from train.research.photo import HEIGHT, WIDTH, photograph
 
 MEASURED = ROOT / "docs" / "robustness.json"
 BAR = np.zeros((6, 28, 28), np.uint8)

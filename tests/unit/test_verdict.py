@@ -9,9 +9,9 @@ import pytest
 
 import verdict
 from reader import Reading, read
-from train import uploads
 from train.calibrate import WEIGHTS, choose, spread
-from train.robustness import Served
+from train.research import uploads
+from train.research.robustness import Served
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 from decode import UndecodableImage
 from forward import on_cpu
 from reader import Origin, Reading, read
-from train import lines, onnx_graph
+from train import onnx_graph
 from train.pack import WEIGHTS, load_weights
-from train.uploads import png
+from train.research import lines
+from train.research.uploads import png
 from verdict import judge, load
 from vote import settle
 

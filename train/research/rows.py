@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from train import lines, mnist, uploads
-from train.corruptions import SEEN, UNSEEN
+from train import mnist
+from train.research import lines, uploads
+from train.research.corruptions import SEEN, UNSEEN
 
 N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
 CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST

@@ -20,10 +20,11 @@ import forward
 import verdict
 import vote
 from reader import Reading, read
-from train import mnist, onnx_graph, strips, tables, uploads
+from train import mnist, onnx_graph, tables
 from train.evaluate import hardware
 from train.pack import ROOT, WEIGHTS, PackError, load_weights
-from train.rows import N_QUICK, SEEN_GROUP, UNSEEN_GROUP, WRONGLY, Row, rows_of
+from train.research import strips, uploads
+from train.research.rows import N_QUICK, SEEN_GROUP, UNSEEN_GROUP, WRONGLY, Row, rows_of
 
 SEED = 0
 BATCH = 100

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from train.corruptions import Corruption, corrupt
-from train.photo import photograph
+from train.research.corruptions import Corruption, corrupt
+from train.research.photo import photograph
 
 Upload = Callable[[np.ndarray, np.random.Generator], Iterator[bytes]]
 FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")  # Debian: dataset-fashion-mnist

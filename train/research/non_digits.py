@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from train import lines, uploads
+from train.research import lines, uploads
 
 NonDigit = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
 CLOTHES = uploads.FASHION.with_name("train-images-idx3-ubyte.gz")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from digit import SIDE
-from train import lines
+from train.research import lines
 
 Style = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 TIMES = (1.0, 6.0)  # how much larger than MNIST's

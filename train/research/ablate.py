@@ -1,10 +1,11 @@
-"""The recipe, one step at a time: short runs -> docs/ablation.jsonl, a line each -> the table in docs/training.md
+"""The plan, one step at a time -> docs/ablation.jsonl, a line for each step and seed -> the table in docs/training.md.
 
-All is measured on validation; the test set is not looked at. A stopped ablation goes on where it was.
+All is measured on validation; the test set is not looked at. A stopped ablation goes on with the step it was at.
 """
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -14,58 +15,68 @@ import torch
 from lenet import LeNet
 from train import mnist, tables
 from train.augment import PLAIN, augment
-from train.fit import fit
+from train.fit import REPOSITORY, Trainer, device_name, device_of
 from train.measure import accuracy, cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
-from train.recipe import FULL
-from train.teacher import teachers
+from train.recipe import FULL, SEEDS, Plan
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = REPOSITORY / "docs"
 RESULTS = DOCS / "ablation.jsonl"
-EPOCHS, DIGITS, RUNS = 10, 27_500, [1, 2, 3]  # half the digits: half the time
 HARD_SEED = 0  # of the distorted validation digits
 
-_whole = FULL.distortion
+_student = FULL.student
+_whole = _student.distortion
 _affine = replace(_whole, elastic=0, thicken=0, thin=0, soften=0, noise=0, stray=0)
-_bare = replace(FULL, distortion=PLAIN, averaging=0, teachers=0)
+
+
+def _alone(**changes: object) -> Plan:
+    return Plan(replace(_student, alpha=0.0, **changes))
+
+
 STEPS = {
-    "baseline: AdamW, one cycle": _bare,
-    "+ averaged weights": replace(_bare, averaging=FULL.averaging),
-    "+ affine distortion": replace(FULL, teachers=0, distortion=_affine),
-    "+ elastic distortion": replace(FULL, teachers=0, distortion=replace(_affine, elastic=_whole.elastic)),
-    "+ stroke width, blur, noise, stray strokes": replace(FULL, teachers=0),
-    "+ teacher": FULL,
+    "baseline: AdamW, one cycle": _alone(distortion=PLAIN, renderings=1, ema=0.0),
+    "+ averaged weights": _alone(distortion=PLAIN, renderings=1),
+    "+ affine distortion": _alone(distortion=_affine),
+    "+ elastic distortion": _alone(distortion=replace(_affine, elastic=_whole.elastic)),
+    "+ stroke width, blur, noise, stray strokes": _alone(),
+    "+ two teachers": replace(FULL, finish=None),
+    "+ fine-tuning: the whole plan": FULL,
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each run; default: %(default)s")
-    parser.add_argument("--digits", type=int, default=DIGITS, help="training digits of each run; default: %(default)s")
-    parser.add_argument("--seeds", type=int, nargs="+", default=RUNS, help="one run of each row; default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=_student.epochs, help="of LeNet; default: the plan's %(default)s")
+    parser.add_argument("--digits", type=int, help="training digits; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of each row; default: %(default)s")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if there is any")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines to append to; default: docs/")
     parser.add_argument("--data", type=Path, default=mnist.ROOT, help="where MNIST lies or shall lie; default: data/")
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        whole, validation, _ = mnist.load(args.data)
-    except mnist.DataError as error:
-        print(f"error: {error}")
+        train, validation, _ = mnist.load(args.data)
+        device = device_of(args.device)
+    except (mnist.DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
-    train, hard = whole[: args.digits], distorted(validation)
-    for seed in args.seeds:
-        for step, recipe in STEPS.items():
-            recipe = replace(recipe, epochs=args.epochs, seed=seed, fresh=0)
-            wanted = {"step": step, "digits": len(train), "recipe": json.loads(json.dumps(recipe.as_dict()))}
-            if any(line.items() >= wanted.items() for line in read(args.results)):
-                continue
-            print(f"{step}, seed {seed}")
-            fitted = fit(LeNet, recipe, train, validation, teach=teachers(recipe, whole, validation))
-            if fitted.interrupted:
-                return 130
-            with args.results.open("a") as file:
-                file.write(json.dumps(wanted | measure(fitted.net, validation, hard)) + "\n")
-    text = table(read(args.results), args.epochs, args.digits)
+    train, hard = train[: args.digits], distorted(validation)
+    for step, plan in STEPS.items():
+        plan = replace(plan, student=replace(plan.student, epochs=args.epochs))
+        told = {"step": step, "digits": len(train), "plan": json.loads(json.dumps(plan.as_dict()))}
+        done = [line["seed"] for line in read(args.results) if line.items() >= told.items()]
+        if not (seeds := [seed for seed in args.seeds if seed not in done]):
+            continue
+        print(f"{step}: seeds {', '.join(map(str, seeds))}")
+        trainer = Trainer(plan, train, validation, device)
+        nets, _ = trainer.fit(seeds)
+        if trainer.stopped.is_set():
+            return 130
+        with args.results.open("a") as file:
+            for seed, net in zip(seeds, nets, strict=True):
+                line = told | {"seed": seed, "device": device_name(device)} | measure(net, validation, hard)
+                file.write(json.dumps(line) + "\n")
+    text = table(read(args.results), args.epochs, len(train))
     tables.fill(DOCS / "training.md", "ablation", text)
     print(text)
     return 0
@@ -94,12 +105,12 @@ def read(results: Path) -> list[dict]:
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
-def table(lines: list[dict], epochs: int = EPOCHS, digits: int = DIGITS) -> str:
+def table(lines: list[dict], epochs: int = _student.epochs, digits: int = 55_000) -> str:
     """A row for each step: mean and standard deviation over its seeds."""
     rows = []
     for step in STEPS:
         runs = [line for line in lines if line["step"] == step and line["digits"] == digits]
-        runs = [line for line in runs if line["recipe"]["epochs"] == epochs]
+        runs = [line for line in runs if line["plan"]["student"]["epochs"] == epochs]
         if len(runs) > 1:
             rows.append([step, str(len(runs)), *_columns(runs)])
     head = ["Step", "Seeds", "Validation accuracy (%)", "Validation loss", "… temperature folded in", "Distorted (%)"]

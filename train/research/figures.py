@@ -31,7 +31,7 @@ def draw(folder: Path, metrics: dict, splits: dict[str, Digits], test_logits: Te
         "reliability": reliability(test["calibration"], test["calibration_error"]),
         "curves": curves(record),
         "mistakes": mistakes(splits["test"], test["mistakes"]),
-        "augmentation": augmentation(splits["train"], FULL.distortion),
+        "augmentation": augmentation(splits["train"], FULL.student.distortion),
     }
     for name, figure in drawn.items():
         figure.savefig(folder / f"{name}.png", dpi=110, metadata={"Software": None})

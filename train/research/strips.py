@@ -10,7 +10,7 @@ import numpy as np
 from decode import decode
 
 if TYPE_CHECKING:
-    from train.rows import Row
+    from train.research.rows import Row
 
 TILE = 48  # pixels; side of an example
 GOOD, SHORT, FREE = "#20508c", "#c03028", "#8c98a8"
