@@ -23,7 +23,7 @@ LIMITS = Path(__file__).with_name("verdict.json")
 INKED = 100  # grey level from which a pixel counts as inked
 TOO_MUCH_INK = 0.42  # mean grey level as a share of 255; the fattest of MNIST's 70,000 has 0.40
 NEVER_A_DIGIT = {"blank", "cluttered", "several_shapes", "too_much_ink"}
-DIGIT, NO_DIGIT = -0.5, -4.5  # logarithms of the odds over and under which the verdict is clear: 1 to 1.6, 1 to 90
+DIGIT, NO_DIGIT = -0.4, -4.5  # logarithms of the odds over and under which the verdict is clear: 1 to 1.5, 1 to 90
 MOST_AWAY = 12.0  # standard deviations; more says no more
 EVIDENCE = 30  # columns: eleven measures with sign, eleven without, eight more
 
