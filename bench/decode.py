@@ -1,4 +1,4 @@
-"""`python -m bench.decode`: what decoding costs in each library and reading in the handler; fills docs/pictures.md.
+"""`python -m bench.decode`: what it costs to decode and to read images; fills the tables in docs/pictures.md.
 
 Times are of one thread, the best of ROUNDS means, since anything else on the machine only ever adds to them. Memory is
 the peak of a process that reads one image, less what it held before (Linux only).
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from bench import pictures
+from decode import decode
 from reader import Reading, read
 from train import tables
 
@@ -31,10 +32,10 @@ LARGE = 8000, 5000  # pixels: the largest that is read by default
 def main() -> int:
     files = images()
     decoders = [
-        [name, f"{len(data) / 1000:,.1f}", *(_shown(_seconds(lambda f=f, d=data: f(d))) for f in (_opencv, _pillow))]
+        [name, f"{len(data) / 1000:,.1f}", *(_shown(_seconds(lambda f=f, d=data: f(d))) for f in DECODERS.values())]
         for name, data in files.items()
     ]
-    tables.fill(DOCUMENT, "decoders", tables.table(["image", "kB", "OpenCV", "Pillow"], decoders))
+    tables.fill(DOCUMENT, "decoders", tables.table(["image", "kB", *DECODERS], decoders))
     reading = []
     for name, data in files.items():
         count = TOGETHER if len(data) < 2000 else 1
@@ -59,13 +60,15 @@ def images() -> dict[str, bytes]:
     light = np.linspace(0.95, 0.6, 4000)[None, :]
     photo = np.clip((sheet * light)[..., None] + rng.normal(0, 5, (3000, 4000, 3)), 0, 255).astype(np.uint8)
     clear = np.dstack([np.zeros_like(small)] * 3 + [small])
-    canvas, phone = (pictures.encoded(small, form, np.random.default_rng(0)) for form in ("canvas", "photo"))
+    forms = ("200", "canvas", "photo")
+    scan, canvas, phone = (pictures.encoded(small, form, np.random.default_rng(0)) for form in forms)
     return {
         "28×28 grey PNG": _file(small, "PNG"),  # noqa: RUF001
         "28×28 RGB PNG": _file(np.dstack([small] * 3), "PNG"),  # noqa: RUF001
         "28×28 grey JPEG": _file(small, "JPEG"),  # noqa: RUF001
         "28×28 grey PNG, black on white": _file(255 - small, "PNG"),  # noqa: RUF001
         "28×28 RGBA PNG": _file(clear, "PNG"),  # noqa: RUF001
+        "200×200 grey PNG, a scan": scan,  # noqa: RUF001
         "280×280 RGBA PNG, a canvas": canvas,  # noqa: RUF001
         "640×480 JPEG, a photo": phone,  # noqa: RUF001
         "1000×1000 grey PNG": _file(page, "PNG"),  # noqa: RUF001
@@ -141,6 +144,9 @@ def _opencv(data: bytes) -> np.ndarray:
 def _pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
+
+
+DECODERS = {"OpenCV": _opencv, "Pillow": _pillow, "the handler": decode}
 
 
 def _seconds(call: Callable[[], object]) -> float:

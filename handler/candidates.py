@@ -28,7 +28,7 @@ def in_doubt(ink: Ink, plain: Canonical) -> bool:
     """Whether the plain reading is odd, ink runs off the image, or lies as a line or a frame would."""
     if ink.blank:
         return not ink.even
-    return not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink.mask)
+    return not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
 
 
 def others(ink: Ink, plain: Canonical) -> list[Canonical]:
@@ -56,10 +56,10 @@ def _less(plane: np.ndarray, cut: float) -> np.ndarray:
     return plane[down : plane.shape[0] - down, across : plane.shape[1] - across]
 
 
-def _has_lines(mask: np.ndarray) -> bool:
+def _has_lines(ink: Ink) -> bool:
     """Whether the mask has an unbroken run of LONG along rows or columns, or looks like a frame."""
+    mask, (left, top, wide, high) = ink.mask, ink.box
     height, width = mask.shape
-    left, top, wide, high = cv2.boundingRect(mask)
     if (wide > LONG * width and _has_run(mask)) or (high > LONG * height and _has_run(cv2.transpose(mask))):
         return True
     return min(wide / width, high / height) > FRAME and _is_frame(mask[top : top + high, left : left + wide])
@@ -78,5 +78,7 @@ def _is_frame(ink: np.ndarray) -> bool:
     height, width = ink.shape
     down, across = max(round(STRIP * height), 2), max(round(STRIP * width), 2)
     rows = [cv2.countNonZero(cv2.reduce(strip, 0, cv2.REDUCE_MAX)) for strip in (ink[:down], ink[-down:])]
+    if max(rows) <= BORDER * width:  # as of most digits
+        return False
     columns = [cv2.countNonZero(cv2.reduce(strip, 1, cv2.REDUCE_MAX)) for strip in (ink[:, :across], ink[:, -across:])]
     return sum(row > BORDER * width for row in rows) + sum(column > BORDER * height for column in columns) > 2

@@ -4,6 +4,7 @@ ONNX Runtime on a CPU, where it takes a seventh of eager torch's time for one pi
 (docs/performance.md); torch on a GPU. Both start from the same weights; tests hold them within 1e-5 of each other.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,21 @@ from pathlib import Path
 import numpy as np
 
 Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def on_assigned(gpu: int | None, graph: Path, weights: Path) -> Forward:
+    """The forward pass on the GPU of this index, as TorchServe assigns it; on the CPU where it is None or of no use.
+
+    TorchServe counts the machine's GPUs, whatever build of torch there is.
+    """
+    if gpu is None:
+        return on_cpu(graph)
+    import torch
+
+    if torch.cuda.is_available():
+        return on_gpu(weights, f"cuda:{gpu}")
+    logging.getLogger(__name__).warning("torch %s cannot use GPU %d: the net runs on the CPU", torch.__version__, gpu)
+    return on_cpu(graph)
 
 
 def on_cpu(graph: Path) -> Forward:
@@ -37,6 +53,7 @@ def on_gpu(weights: Path, device: str) -> Forward:
     from digit import MEAN, STD
     from lenet import LeNet
 
+    torch.backends.cudnn.allow_tf32 = False  # which rounds to ten bits: answers would differ from the CPU's
     model = LeNet().eval()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model.to(device)

@@ -4,6 +4,7 @@ levels of grey -> paper: one level where the frame is even, as in most drawings;
 -> its difference from it, with the threshold between paper and ink, the level of full ink and the paper's noise.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -18,6 +19,9 @@ EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of 
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 
 
+Box = Sequence[int]  # left, top, width, height
+
+
 class Ink(NamedTuple):
     """What `find_ink` found.
 
@@ -25,6 +29,7 @@ class Ink(NamedTuple):
     paper: uint8 [h, w] of the smallest level, what it would be without ink; or one level.
     depth: uint8 [h, w], its ink; paper is 0.
     mask: uint8 [h, w], 255 where it is over the threshold, else 0.
+    box: left, top, width and height of what the mask covers.
     sign: 1 where ink is lighter than paper, -1 where it is darker, 0 where both occur.
     threshold, level, noise: between paper and ink; of full ink; standard deviation of the paper. All in grey levels.
     even: whether the paper is of one level and the frame free of ink.
@@ -34,6 +39,7 @@ class Ink(NamedTuple):
     paper: np.ndarray | int
     depth: np.ndarray
     mask: np.ndarray
+    box: Box
     sign: int
     threshold: float
     level: float
@@ -47,7 +53,7 @@ class Ink(NamedTuple):
     @property
     def cropped(self) -> bool:
         """Whether ink runs off the image: along more than a twentieth of one of its edges."""
-        return runs_off(self.mask)
+        return runs_off(self.mask, self.box)
 
 
 def find_ink(levels: Levels) -> Ink:
@@ -61,7 +67,7 @@ def find_ink(levels: Levels) -> Ink:
     noise = min(1.4826 * off, noise_of(small)) if off else 0.0
     threshold, level = _levels(depth, noise)
     _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
-    return Ink(levels, paper, depth, mask, sign, threshold, level, noise, even)
+    return Ink(levels, paper, depth, mask, cv2.boundingRect(mask), sign, threshold, level, noise, even)
 
 
 def _even_paper(small: np.ndarray) -> tuple[np.ndarray | int, int, bool, float]:
@@ -94,11 +100,14 @@ def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
 def level_of(depth: np.ndarray, threshold: float) -> float:
     """Depth of full ink: nine tenths of what is over the threshold have less."""
     step = max(min(depth.shape) // SAMPLED, 1)
-    sample = depth[::step, ::step]
-    inked = sample[sample > threshold]
-    return quantile(inked, 0.9) if inked.size else 0.0
+    ordered = np.sort(depth[::step, ::step], axis=None, kind="stable")
+    first = int(ordered.searchsorted(int(threshold), side="right"))
+    return float(ordered[first + int(0.9 * (ordered.size - first - 1))]) if first < ordered.size else 0.0
 
 
-def runs_off(mask: np.ndarray) -> bool:
-    """Whether the mask has more than a twentieth of one of the image's edges."""
+def runs_off(mask: np.ndarray, box: Box) -> bool:
+    """Whether the mask, which lies within the box, has more than a twentieth of one of the image's edges."""
+    left, top, width, height = box
+    if left and top and left + width < mask.shape[1] and top + height < mask.shape[0]:
+        return False
     return any(cv2.countNonZero(edge) > 0.05 * edge.size for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))

@@ -74,7 +74,7 @@ def _axis(small: np.ndarray) -> np.ndarray | None:
 def ring(plane: np.ndarray) -> np.ndarray:
     """The outermost pixels, [n] or [n, channels]."""
     height, width = plane.shape[:2]
-    return plane.reshape(height * width, *plane.shape[2:])[_ring(height, width)]
+    return plane.reshape(height * width, *plane.shape[2:]).take(_ring(height, width), axis=0)
 
 
 @lru_cache(maxsize=64)
@@ -87,14 +87,14 @@ def _ring(height: int, width: int) -> np.ndarray:
 
 
 def quantile(values: np.ndarray, share: float) -> int:
-    """As numpy's, to the next lower value, of bytes: counting them takes a fraction of the time of sorting."""
+    """As numpy's, to the next lower value, of bytes."""
     return quantiles(values, share)[0]
 
 
 def quantiles(values: np.ndarray, *shares: float) -> list[int]:
     """The quantile of bytes for each share."""
-    below = np.cumsum(np.bincount(values.ravel()))
-    return [int(v) for v in np.searchsorted(below, [int(share * (below[-1] - 1)) for share in shares], side="right")]
+    ordered = np.sort(values, axis=None, kind="stable")  # of bytes that is a radix sort, the quickest way there is
+    return [int(ordered[int(share * (ordered.size - 1))]) for share in shares]
 
 
 def shrunk(plane: np.ndarray, side: int) -> np.ndarray:

@@ -34,10 +34,9 @@ class MnistHandler:
     def initialize(self, context: Any) -> None:
         """Load the forward pass that fits the device TorchServe assigned, and run it once."""
         folder = Path(context.system_properties["model_dir"])
-        gpu = context.system_properties.get("gpu_id")
         model = context.manifest["model"]
         weights = folder / model["serializedFile"]
-        self.forward = forward.on_cpu(folder / "lenet.onnx") if gpu is None else forward.on_gpu(weights, f"cuda:{gpu}")
+        self.forward = forward.on_assigned(context.system_properties.get("gpu_id"), folder / "lenet.onnx", weights)
         self.forward(np.zeros((1, SIDE, SIDE), np.uint8))
         self.limits = verdict.load()
         self.max_pixels = max_pixels_from_environment()

@@ -38,6 +38,8 @@ def find_paper(plane: np.ndarray) -> Paper:
 
 def depth_of(plane: np.ndarray, paper: np.ndarray | int, sign: int) -> np.ndarray:
     """Depth of ink of this sign, uint8 [h, w], in a plane that lies on `paper`."""
+    if isinstance(paper, int):  # OpenCV takes twice as long for a number as for a plane
+        paper = np.full(plane.shape, paper, np.uint8)
     if sign > 0:
         return cv2.subtract(plane, paper)
     return cv2.subtract(paper, plane) if sign < 0 else cv2.absdiff(plane, paper)

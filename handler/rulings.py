@@ -73,6 +73,8 @@ def _lines(plane: np.ndarray, noise: float) -> list[Line]:
     _, dark = cv2.threshold(thin, max(FAINTEST, 4 * noise), 255, cv2.THRESH_BINARY)
     shares = cv2.resize(dark, (BLOCKS, height), interpolation=cv2.INTER_AREA)
     reach = int(STEEPEST * width / 2) + 1
+    if not _may_be_covered(shares, reach):
+        return []
     shares = np.pad(shares, ((reach, reach), (0, 0))).ravel()[_places(height, width, reach)]
     covered = (shares > COVERED * 255).mean(axis=2)  # [slope, row in the middle]
     covered[:, int(OUTER * height) : int((1 - OUTER) * height)] *= SPAN / WHOLE
@@ -87,6 +89,13 @@ def _lines(plane: np.ndarray, noise: float) -> list[Line]:
         if bottom - top <= THICKEST * height:
             found.append(Line(int(top), int(bottom), float(_slopes()[slope])))
     return found
+
+
+def _may_be_covered(shares: np.ndarray, reach: int) -> bool:
+    """Whether enough blocks are covered near any row; a line of any slope stays within `reach` of its middle."""
+    _, covered = cv2.threshold(shares, COVERED * 255, 1, cv2.THRESH_BINARY)
+    near = cv2.dilate(covered, np.ones((2 * reach + 1, 1), np.uint8))
+    return bool(near.sum(axis=1).max() >= SPAN * BLOCKS)
 
 
 def _slopes() -> np.ndarray:

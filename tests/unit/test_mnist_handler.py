@@ -27,6 +27,10 @@ SAMPLES = [(ROOT / f"samples/{digit}.png").read_bytes() for digit in range(10)]
 WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
 MANIFEST = {"model": {"modelName": "mnist", "modelVersion": "1.0", "serializedFile": WEIGHTS.name}}
 
+NOISE = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+DIGITS = np.stack([np.asarray(Image.open(BytesIO(sample)).convert("L")) for sample in SAMPLES])
+PICTURES = np.concatenate([DIGITS, NOISE, np.zeros((1, 28, 28), np.uint8)])
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -165,13 +169,30 @@ def test_rows_of_no_known_form_get_an_error_of_their_own(handler, row):
 
 def test_onnx_runtime_and_torch_agree(folder):
     """On pictures of every kind: digits, noise, blank."""
-    noise = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
-    pictures = np.concatenate([noise, np.zeros((1, 28, 28), np.uint8)])
     model = LeNet().eval()
     model.load_state_dict(torch.load(WEIGHTS, weights_only=True))
     with torch.inference_mode():
-        logits = model(torch.from_numpy(pictures).unsqueeze(1).float().div(255).sub(MEAN).div(STD))
+        logits = model(torch.from_numpy(PICTURES).unsqueeze(1).float().div(255).sub(MEAN).div(STD))
     expected = torch.softmax(logits, 1).numpy()
-    found = forward.softmax(forward.on_cpu(folder / "lenet.onnx")(pictures))
+    found = forward.softmax(forward.on_cpu(folder / "lenet.onnx")(PICTURES))
     assert np.abs(found - expected).max() < 1e-5
-    assert np.abs(forward.softmax(forward.on_gpu(folder / WEIGHTS.name, "cpu")(pictures)) - expected).max() < 1e-5
+    assert np.abs(forward.softmax(forward.on_gpu(folder / WEIGHTS.name, "cpu")(PICTURES)) - expected).max() < 1e-5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU that is assigned")
+def test_a_gpu_that_torch_cannot_use_leaves_the_net_on_the_cpu(folder, handler, caplog):
+    assigned = MnistHandler()
+    assigned.initialize(Context("mnist", str(folder), MANIFEST, 16, 0, "0.12.0"))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"torch {torch.__version__} cannot use GPU 0: the net runs on the CPU"
+    ]
+    rows = [direct(sample) for sample in SAMPLES]
+    assert handle(assigned, *rows) == handle(handler, *rows)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+def test_a_gpu_gives_the_cpus_answers(folder, handler):
+    assigned = MnistHandler()
+    assigned.initialize(Context("mnist", str(folder), MANIFEST, 16, 0, "0.12.0"))
+    found, expected = (forward.softmax(each.forward(PICTURES)) for each in (assigned, handler))
+    assert np.abs(found - expected).max() < 1e-4
