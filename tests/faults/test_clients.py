@@ -54,7 +54,7 @@ def stumbling(process):
             stumbles.result()
 
 
-def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered_right(narrow):
+def test_a_full_queue_refuses_some_and_answers_the_others_right(narrow):
     cases = sample_cases(narrow.port)
     tally = clients.overload(narrow, cases, clients=300, seconds=4)
     assert not tally.wrong, dump(tally)
@@ -63,13 +63,13 @@ def test_who_finds_the_queue_full_is_refused_and_the_others_are_answered_right(n
     assert at_once(narrow.port, cases).right == 10
 
 
-def test_a_client_that_loops_40_megapixel_pictures_fails_nobody(stack, cases):
+def test_a_loop_of_huge_images_fails_no_other_client(stack, cases):
     tally, statuses = clients.beside_large_pictures(stack, cases, list(huge().values()), seconds=4)
     assert tally.right == tally.sent, dump(tally)
     assert set(statuses) == {200}
 
 
-def test_a_thousand_idle_connections_are_in_nobodys_way(stack, cases):
+def test_a_thousand_idle_connections_delay_nobody(stack, cases):
     with clients.idle_connections(stack.port, 1000) as idle, load(stack.port, cases, 16, pause=PAUSE) as tally:
         time.sleep(2)
         for each in idle[::100]:  # as a load balancer does
@@ -99,7 +99,7 @@ def test_connections_that_stay_idle_are_closed(stack, tmp_path):
             each.close()
 
 
-def test_a_slow_steady_body_is_served_and_a_stalled_one_is_not(narrow):
+def test_a_slow_body_is_served_and_a_stalled_one_refused(narrow):
     """As a phone sends 4 MB at 1 Mbit/s: longer than BODY_IDLE_SECONDS, but never still and never very slow."""
     sent = upload(SAMPLES[7].read_bytes() + bytes(100_000))
     steady, stalled = clients.open_with(narrow.port, b"", 2)
@@ -114,7 +114,7 @@ def test_a_slow_steady_body_is_served_and_a_stalled_one_is_not(narrow):
 
 
 @pytest.mark.parametrize("announced", [1_000, 8_000_000])
-def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced):
+def test_slow_bodies_are_refused_and_delay_nobody(narrow, announced):
     cases = sample_cases(narrow.port)
     with load(narrow.port, cases, 16, pause=PAUSE) as tally, stumbling(narrow.proxy):
         ends = clients.drip(narrow.port, *clients.slow_body(announced), count=500, seconds=30)
@@ -122,7 +122,7 @@ def test_slow_bodies_are_told_so_and_closed_and_in_nobodys_way(narrow, announced
     assert tally.right == tally.sent, dump(tally)
 
 
-def test_slow_heads_are_closed_and_in_nobodys_way(narrow):
+def test_slow_heads_are_closed_and_delay_nobody(narrow):
     cases = sample_cases(narrow.port)
     with load(narrow.port, cases, 16, pause=PAUSE) as tally, stumbling(narrow.proxy):
         ends = clients.drip(narrow.port, *clients.SLOW_HEAD, count=500, seconds=60)
@@ -130,7 +130,7 @@ def test_slow_heads_are_closed_and_in_nobodys_way(narrow):
     assert tally.right == tally.sent, dump(tally)
 
 
-def test_clients_that_leave_give_their_places_back(narrow):
+def test_clients_that_leave_free_their_places(narrow):
     cases = sample_cases(narrow.port)
     narrow.java.send_signal(signal.SIGSTOP)  # whoever comes now waits
     try:
@@ -158,7 +158,7 @@ def _refused(stack, cases: list[Case]) -> list[bool]:
         return list(pool.map(refused, cases))
 
 
-def test_batches_of_huge_images_delay_nobody_even_when_a_worker_dies(stack, cases):
+def test_batches_of_huge_images_delay_nobody_though_a_worker_dies(stack, cases):
     image = huge()["1-bit PNG"]
     batch = request(multipart(*[(IMAGE, image)] * 250), path="/api/mnist/batch")
     with ThreadPoolExecutor(2) as pool:

@@ -82,7 +82,7 @@ def with_requests(port: int) -> list[object]:
 
 @pytest.mark.parametrize("client", [with_http_client, with_requests])
 @pytest.mark.parametrize("attempt", range(2))
-def test_clients_in_a_closed_loop_see_answers_and_refusals_and_no_reset(stack, tmp_path, client, attempt):
+def test_a_stop_resets_no_client_in_a_closed_loop(stack, tmp_path, client, attempt):
     with proxy_beside(stack, tmp_path) as proxy, ThreadPoolExecutor(16) as pool:
         clients_seen = [pool.submit(client, proxy.port) for _ in range(16)]
         time.sleep(0.5 + attempt / 7)
@@ -92,7 +92,7 @@ def test_clients_in_a_closed_loop_see_answers_and_refusals_and_no_reset(stack, t
     assert {status for each in seen for status in each[:-1]} == {200, 503}
 
 
-def test_a_request_on_an_idle_connection_is_answered_while_the_service_stops(stack, tmp_path):
+def test_a_stopping_service_answers_requests_on_idle_connections(stack, tmp_path):
     with proxy_beside(stack, tmp_path) as proxy:
         idle = clients.open_with(proxy.port, BODY, 8)
         assert [receive(each).status for each in idle] == [200] * 8

@@ -54,7 +54,7 @@ REQUEST = ("method", "url", "headers", "files", "data", "params", "json", "cooki
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_no_request_of_the_document_is_answered_otherwise_than_it_says(document, service, method, path):
+def test_generated_requests_are_answered_as_the_document_says(document, service, method, path):
     operation = schemathesis.openapi.from_dict(document)[path][method]
 
     @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

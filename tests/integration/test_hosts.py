@@ -189,13 +189,13 @@ def test_a_container_without_exec_says_so_at_the_start(settings):
     assert "TCP ports" in line
 
 
-def test_java_options_of_the_environment_do_not_reach_the_packaged_java(model_store, tmp_path):
+def test_java_options_do_not_reach_the_packaged_java(model_store, tmp_path):
     names = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS")
     with running(tmp_path, MODEL_STORE=str(model_store), **dict.fromkeys(names, "-XX:+UseG1GC")) as stack:
         assert reads_a_seven(stack)
 
 
-def test_a_java_of_the_users_own_gets_them_and_its_complaint_is_shown(settings):
+def test_java_options_reach_the_users_own_java(settings):
     own = {"JAVA_HOME": str(PACKAGED_JAVA), "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC"}
     line = failed_start(settings | own)
     assert "TorchServe ended with exit code 1" in line

@@ -87,7 +87,7 @@ def test_the_numbers_are_not_for_outside(ingress):
     assert ask(url, trust, "GET", "/metrics")[0] == 404
 
 
-def test_too_large_is_the_services_own_answer_and_reaches_no_disk(ingress):
+def test_a_large_body_gets_413_and_reaches_no_disk(ingress):
     url, trust, home = ingress
     status, _, body = ask(
         url, trust, "POST", "/api/mnist", aiohttp.BytesPayload(bytes(9 * 2**20), content_type="image/png")

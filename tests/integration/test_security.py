@@ -47,7 +47,7 @@ def token(stack, scope):
     return {"Authorization": f"Bearer {keys[scope]['key']}"}
 
 
-def test_everybody_listens_on_loopback_and_on_no_port_we_do_not_know(stack):
+def test_processes_listen_on_loopback_and_known_ports_only(stack):
     listening = [each for process in stack.processes for each in process.net_connections() if each.status == "LISTEN"]
     addresses = {ipaddress.ip_address(each.laddr.ip.removeprefix("::ffff:")) for each in listening}
     assert all(address.is_loopback for address in addresses), addresses
@@ -138,7 +138,7 @@ def test_no_process_list_shows_a_secret(guarded):
     assert not [line for line in lines for secret in secrets if secret in line]
 
 
-def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, model_store):
+def test_a_changed_archive_is_not_served(tmp_path, model_store):
     for name in ("mnist.mar", "mnist.mar.sha256"):
         shutil.copy(model_store / name, tmp_path)
     with (tmp_path / "mnist.mar").open("r+b") as archive:
@@ -178,7 +178,7 @@ def test_workers_run_with_what_the_archive_holds(stack):
         assert "PYTHONPATH" not in environment or str(ROOT) not in environment["PYTHONPATH"].split(":")
 
 
-def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(stack):
+def test_the_page_loads_nothing_from_elsewhere_and_is_not_framed(stack):
     status, headers, _ = stack.get("/")
     assert status == 200
     policy = headers["content-security-policy"]
