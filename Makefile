@@ -9,13 +9,16 @@ VERSION ?= 1.0
 INSTALLED := $(VENV)/.client
 TRAINING := $(VENV)/.training
 TESTS := $(VENV)/.tests
+MUTANTS := $(VENV)/.mutants
 JVM_CACHE := $(VENV)/torchserve.aot
 MAR := model_store/mnist.mar
 WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
+# two files of tests at a time: most tests wait for a service
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick retrain evaluate robustness ablate bench soak chaos protections audit clean
+.PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick retrain evaluate robustness ablate bench soak chaos mutants report audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,20 +37,19 @@ rollout: $(INSTALLED) ## change the running service to the packed archive withou
 rollback: $(INSTALLED) ## return to the archive before the last rollout
 	@$(PY) -m serve.rollout --back $(ARGS)
 
-test: setup $(MAR) $(TESTS) ## all tests; ARGS="-k reader -x" chooses among them
-	@$(PY) -m pytest $(ARGS)
+test: test-unit test-integration test-faults ## all tests
 
-test-unit: $(TESTS) ## tests without a running service
-	@$(PY) -m pytest tests/unit $(ARGS)
+test-unit: $(TESTS) ## tests without a running service: under a minute
+	@$(PYTEST) tests/unit
 
 test-integration: setup $(MAR) $(TESTS) ## tests of the running service, in a real browser too
-	@$(PY) -m pytest tests/integration $(ARGS)
+	@$(PYTEST) tests/integration
 
-test-browser: setup $(MAR) $(TESTS) ## tests in a real browser
-	@$(PY) -m pytest -m browser $(ARGS)
+test-browser: setup $(MAR) $(TESTS) ## those in a real browser
+	@$(PYTEST) tests/integration -m browser
 
-test-faults: setup $(MAR) $(TESTS) ## tests that kill processes and overload the service
-	@$(PY) -m pytest tests/faults $(ARGS)
+test-faults: setup $(MAR) $(TESTS) ## tests that kill processes, overload the service and stop it under load
+	@$(PYTEST) tests/faults
 
 check: $(TESTS) ## lint, format and types
 	@$(PY) -m ruff check .
@@ -85,8 +87,11 @@ soak: setup $(MAR) $(TESTS) ## forty minutes of mixed load; watches memory and d
 chaos: setup $(MAR) $(TESTS) ## break things under load and count what clients see
 	@$(PY) -m tests.faults chaos $(ARGS)
 
-protections: setup $(TESTS) ## take out each protection in turn and show its test turning red
-	@$(PY) -m tests.faults mutate $(ARGS)
+mutants: setup $(MUTANTS) ## change the code in one place at a time; report what no unit test notices
+	@$(PY) -m tests.mutants $(ARGS)
+
+report: $(INSTALLED) ## sizes of the code: modules, lines, packages
+	@$(PY) -m tests.sizes
 
 audit: $(TESTS) ## known vulnerabilities of the pinned packages, where advisories can be had
 	@$(PY) -m tests.audit
@@ -94,14 +99,14 @@ audit: $(TESTS) ## known vulnerabilities of the pinned packages, where advisorie
 clean: ## leave a fresh clone: remove environment, archive, data, logs and caches
 	@git clean -fdXq
 
-$(INSTALLED) $(TRAINING) $(TESTS): $(VENV)/.%: requirements.txt
+$(INSTALLED) $(TRAINING) $(TESTS) $(MUTANTS): $(VENV)/.%: requirements.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m serve.install $*
 	@touch $@
 
-$(TRAINING) $(TESTS): | $(INSTALLED)
+$(TRAINING) $(TESTS) $(MUTANTS): | $(INSTALLED)
 
 $(JVM_CACHE): $(INSTALLED) config.properties serve/log4j2.xml
 	@$(PY) -m serve.jvm_cache

@@ -33,6 +33,7 @@ class Section(StrEnum):
     CLIENT = "client"
     TRAINING = "training"
     TESTS = "tests"
+    MUTANTS = "mutants"
 
 
 # Sizes in GB with torch's CPU build: the wheels of all packages, and the environment with them (Python 3.11, x86-64).
@@ -41,6 +42,7 @@ SIZES = {
     Section.CLIENT: (0.4, 1.4),
     Section.TRAINING: (0.5, 1.9),
     Section.TESTS: (0.6, 2.4),
+    Section.MUTANTS: (0.6, 2.5),
 }
 
 

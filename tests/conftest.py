@@ -22,25 +22,19 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def service(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A ready service. Whoever breaks things starts one of their own."""
+    """A ready service that all tests share. Who stops it or needs other settings starts one of their own."""
     with running(tmp_path_factory.mktemp("service"), MODEL_STORE=str(model_store)) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def own_stack(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator[Stack]:
-    """A service that is broken again and again."""
-    with running(tmp_path_factory.mktemp("stack"), MODEL_STORE=str(model_store)) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="session")
-def cases(own_stack) -> list[Case]:
-    return sample_cases(own_stack.port)
+def cases(service: Stack) -> list[Case]:
+    """Uploads of the ten samples and what the service answers to each."""
+    return sample_cases(service.port)
 
 
 @pytest.fixture
-def stack(own_stack: Stack, cases: list[Case]) -> Stack:
-    """The service that is broken, ready again."""
-    own_stack.wait_ready()
-    return own_stack
+def stack(service: Stack, cases: list[Case]) -> Stack:
+    """The shared service, ready again after what another test did to it."""
+    service.wait_ready()
+    return service

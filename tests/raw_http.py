@@ -83,20 +83,20 @@ def exchange(port: int, sent: bytes | Iterable[bytes], seconds: float = 30, shut
 
 
 def receive(connection: socket.socket) -> Answer | None:
-    """The next answer on a connection."""
-    got = b""
-    while b"\r\n\r\n" not in got:
-        if not (piece := connection.recv(65536)):
+    """The next answer on a connection, None where it is closed before. What follows the answer stays to be read."""
+    head, body = b"", b""
+    while not head.endswith(b"\r\n\r\n"):
+        if not (arrived := connection.recv(65536, socket.MSG_PEEK)):
             return None
-        got += piece
-    head, _, body = got.partition(b"\r\n\r\n")
-    status, headers = parse_head(head)
+        end = (head + arrived).find(b"\r\n\r\n")
+        head += connection.recv(len(arrived) if end < 0 else end + 4 - len(head))
+    status, headers = parse_head(head[:-4])
     length = int(headers.get("content-length", 0))
     while len(body) < length:
-        if not (piece := connection.recv(65536)):
+        if not (piece := connection.recv(length - len(body))):
             return None
         body += piece
-    return Answer(status, headers, body[:length], headers.get("connection") == "close" or _closed(connection))
+    return Answer(status, headers, body, headers.get("connection") == "close" or _closed(connection))
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
@@ -110,7 +110,7 @@ def _closed(connection: socket.socket) -> bool:
     timeout = connection.gettimeout()
     connection.settimeout(0.1)
     try:
-        return connection.recv(1) == b""
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except TimeoutError:
         return False
     except OSError:

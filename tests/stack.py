@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -21,10 +22,15 @@ START = 120  # seconds that a start may take on a busy machine
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, below those that the system gives to outgoing connections meanwhile."""
+    """Ports nobody listens on, below those that the system gives to outgoing connections meanwhile.
+
+    Each worker of pytest-xdist has a range of its own, so that two of them never choose the same one.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    each = 17_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     ports: set[int] = set()  # no port twice, which chance gives once in some thousand stacks
     while len(ports) < count:
-        port = random.randrange(15_000, 32_000)  # noqa: S311
+        port = 15_000 + worker * each + random.randrange(each)  # noqa: S311
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             ports.add(port)
     return [*ports]
@@ -80,6 +86,17 @@ class Stack:
             for process in everybody:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for all of it at once: supervisor, proxy, JVM, workers. Nothing is left of it."""
+        family, java = self.processes, self.java if self.processes else None
+        temporary = java.environ().get("TEMP") if java else None
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=10)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def get(self, path: str, seconds: float = 5) -> tuple[int, dict[str, str], bytes] | None:
         """Status, headers and body of a GET to the proxy; None where nobody answers."""
@@ -193,21 +210,23 @@ def _get(port: int, path: str, seconds: float, headers: dict[str, str]) -> tuple
 
 @contextmanager
 def proxy_beside(stack: Stack, folder: Path, ready: bool = True, **settings: str) -> Iterator[Proxy]:
-    """A second proxy for the time of the block, with a JSON access log."""
+    """A second proxy for the time of the block, with a JSON access log. It is killed at the end."""
     proxy = Proxy(stack, folder / "proxy.log", **{"LOG_FORMAT": "json", **settings})
     try:
         proxy.start(ready)
         yield proxy
     finally:
-        proxy.stop()
+        with suppress(psutil.NoSuchProcess):
+            proxy.process.kill()
+        proxy.process.wait()
 
 
 @contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[Stack]:
-    """A stack for the time of the block."""
+    """A stack for the time of the block. It is killed at the end: a graceful shutdown takes seconds."""
     stack = Stack(folder, **settings)
     try:
         stack.start()
         yield stack
     finally:
-        stack.stop()
+        stack.kill()

@@ -1,11 +1,11 @@
-"""`python -m tests.faults chaos | soak | mutate`: the long runs, each with a report."""
+"""`python -m tests.faults chaos | soak`: the long runs, each with a report."""
 
 import argparse
 import sys
 
-from tests.faults import chaos, mutate, soak
+from tests.faults import chaos, soak
 
-COMMANDS = {"chaos": chaos, "soak": soak, "mutate": mutate}
+COMMANDS = {"chaos": chaos, "soak": soak}
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ def test_one_broken_picture_costs_its_63_companions_nothing(stack, cases, broken
 
 
 def test_killing_a_worker_costs_nobody_an_answer(patient):
-    tally = processes.kill_one_worker(patient, sample_cases(patient.port), times=3, pause=PAUSE)
+    tally = processes.kill_one_worker(patient, sample_cases(patient.port), times=1, pause=PAUSE)
     assert tally.right == tally.sent, dump(tally)
 
 
@@ -41,7 +41,7 @@ def test_killing_all_workers_costs_nobody_an_answer(patient):
     assert tally.right == tally.sent, dump(tally)
 
 
-def test_a_picture_that_kills_workers_is_refused_and_takes_no_other_with_it(patient):
+def test_an_image_that_kills_workers_fails_alone(patient):
     cases = sample_cases(patient.port)
     poison = Case(upload(digit("PNG") + POISON), 502, "model_server_error")
     tally = at_once(patient.port, [*cases * 6, poison, *cases[:3]])
@@ -55,7 +55,7 @@ def test_the_supervisor_brings_a_killed_jvm_back(stack, cases):
     assert set(tally.refused) == {"503 not_ready"}, dump(tally)
 
 
-def test_a_hanging_jvm_is_answered_for_at_the_deadline_and_told_by_readyz(stack, cases):
+def test_a_hanging_jvm_gives_504_and_an_unready_service(stack, cases):
     tally, _ = processes.hang_java(stack, cases, seconds=12, pause=PAUSE)
     assert not tally.wrong, dump(tally)
     assert not tally.lost, dump(tally)

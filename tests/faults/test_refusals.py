@@ -22,7 +22,7 @@ NARROW = {
     "QUEUE_SIZE": "1",
     "SMALL_IN_FLIGHT": "1",
     "LARGE_IN_FLIGHT": "1",
-    "DEADLINE_SECONDS": "4",
+    "DEADLINE_SECONDS": "2",
 }
 
 

@@ -15,7 +15,7 @@ from tests.load import SAMPLES, dump, load, sample_cases
 from tests.raw_http import BOUNDARY, receive, request, upload
 from tests.stack import proxy_beside, running, wait_until
 
-GRACE = 8
+GRACE = 4
 
 
 @pytest.fixture
@@ -31,16 +31,14 @@ def test_sigterm_under_load_loses_nothing(brief):
     with clients.idle_connections(brief.port, 200), load(brief.port, cases, 64, until_refused=True) as tally:
         time.sleep(1)
         brief.supervisor.send_signal(signal.SIGTERM)
-        began = time.monotonic()
         wait_until(lambda: _draining(brief), 1, "/readyz says 503 while requests are still answered")
         right = tally.right
-        assert brief.supervisor.wait(60) == 0
-        took = time.monotonic() - began
+        # drain, grace, the proxy's last seconds, TorchServe's own end: none waits for the slow
+        assert brief.supervisor.wait(1 + GRACE + 12) == 0
     assert tally.right > right, "requests were admitted after /readyz had said 503, and answered"
     assert not tally.wrong, dump(tally)
     assert not tally.lost, dump(tally)
     assert set(tally.refused) <= {"503 not_ready"}, dump(tally)
-    assert took < 1 + GRACE + 2 + 10  # drain, grace, the proxy's last two seconds, TorchServe's own end
     assert not [process for process in everybody if process.is_running()]
     for connection in slow + deaf:
         connection.close()
@@ -83,18 +81,18 @@ def with_requests(port: int) -> list[object]:
 
 
 @pytest.mark.parametrize("client", [with_http_client, with_requests])
-@pytest.mark.parametrize("attempt", range(4))
-def test_clients_in_a_closed_loop_see_answers_and_refusals_and_no_reset(stack, tmp_path, client, attempt):
+@pytest.mark.parametrize("attempt", range(2))
+def test_a_stop_resets_no_client_in_a_closed_loop(stack, tmp_path, client, attempt):
     with proxy_beside(stack, tmp_path) as proxy, ThreadPoolExecutor(16) as pool:
         clients_seen = [pool.submit(client, proxy.port) for _ in range(16)]
-        time.sleep(1 + attempt / 7)
+        time.sleep(0.5 + attempt / 7)
         assert proxy.stop() == 0
         seen = [each.result() for each in clients_seen]
     assert {each[-1] for each in seen} == {"refused"}
     assert {status for each in seen for status in each[:-1]} == {200, 503}
 
 
-def test_a_request_on_an_idle_connection_is_answered_while_the_service_stops(stack, tmp_path):
+def test_a_stopping_service_answers_requests_on_idle_connections(stack, tmp_path):
     with proxy_beside(stack, tmp_path) as proxy:
         idle = clients.open_with(proxy.port, BODY, 8)
         assert [receive(each).status for each in idle] == [200] * 8
@@ -124,7 +122,7 @@ def test_an_admitted_upload_is_answered_after_sigterm(brief):
     [connection] = clients.open_with(brief.port, request(b"x" * 100, length=200, kind="image/png"), 1)
     time.sleep(0.3)  # admitted: the head and half of the body are there
     brief.supervisor.send_signal(signal.SIGTERM)
-    time.sleep(2)  # the proxy takes nothing new any more
+    time.sleep(1.5)  # the proxy takes nothing new any more
     connection.sendall(b"x" * 100)
     answer = receive(connection)
     assert answer.code == "undecodable_image"

@@ -120,7 +120,7 @@ def test_every_documented_path_is_there_and_takes_only_its_methods(url, document
 
 
 @pytest.mark.parametrize("item", COLLECTION["item"], ids=lambda item: item["name"])
-def test_a_request_of_the_postman_collection_is_answered_as_its_test_expects(url, item):
+def test_postman_requests_are_answered_as_their_tests_expect(url, item):
     request, tests = item["request"], "\n".join(item["event"][0]["script"]["exec"])
     files, data = [], None
     if request["method"] == "POST":

@@ -24,9 +24,8 @@ OPERATIONS = (
 
 
 @pytest.fixture(scope="session")
-def document(own_stack):
-    own_stack.wait_ready()
-    status, _, body = own_stack.get("/openapi.json")
+def document(service):
+    status, _, body = service.get("/openapi.json")
     assert status == 200
     return json.loads(body)
 
@@ -55,14 +54,14 @@ REQUEST = ("method", "url", "headers", "files", "data", "params", "json", "cooki
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_no_request_of_the_document_is_answered_otherwise_than_it_says(document, own_stack, method, path):
+def test_generated_requests_are_answered_as_the_document_says(document, service, method, path):
     operation = schemathesis.openapi.from_dict(document)[path][method]
 
     @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def holds(data):
         case = data.draw(operation.as_strategy())
-        response = answer_to(case, own_stack.port)
+        response = answer_to(case, service.port)
         assert response.status_code < 500
         case.validate_response(response, excluded_checks=[positive_data_acceptance])  # no schema says what a picture is
 
@@ -81,7 +80,7 @@ def test_every_operation_is_tried(document):
     assert told <= set(OPERATIONS) | {("GET", path) for path in ("/", "/docs", "/openapi.json")}
 
 
-def test_a_document_that_forgets_the_errors_is_noticed(document, own_stack):
+def test_a_document_that_forgets_the_errors_is_noticed(document, service):
     forgetful = json.loads(json.dumps(document))
     operation = forgetful["paths"]["/api/mnist"]["post"]
     operation["responses"] = {"200": operation["responses"]["200"]}
@@ -89,4 +88,4 @@ def test_a_document_that_forgets_the_errors_is_noticed(document, own_stack):
         media_type="image/png", body=b"no picture"
     )
     with pytest.raises(FailureGroup):
-        case.validate_response(answer_to(case, own_stack.port))
+        case.validate_response(answer_to(case, service.port))

@@ -1,10 +1,7 @@
 """Under load every answer belongs to its upload; TorchServe batches direct clients; nothing hinges on batches."""
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
 from contextlib import suppress
 from http.client import HTTPConnection
 
@@ -14,7 +11,7 @@ import numpy as np
 import requests
 
 from tests.integration.test_serving import SAMPLES, tokens
-from tests.stack import ROOT, Stack, wait_until
+from tests.stack import Stack, proxy_beside, wait_until
 
 PICTURES = 2000
 CONNECTIONS = 128
@@ -36,7 +33,7 @@ def different_pictures() -> list[bytes]:
     return pictures
 
 
-async def ask_all(service: Stack, pictures: list[bytes], connections: int) -> np.ndarray:
+async def ask_all(port: int, pictures: list[bytes], connections: int) -> np.ndarray:
     """Logarithms of the probabilities, float64 [n, 10], as answered with so many uploads in flight at one time."""
     waiting = iter(enumerate(pictures))
     answers = np.zeros((len(pictures), 10))
@@ -45,7 +42,7 @@ async def ask_all(service: Stack, pictures: list[bytes], connections: int) -> np
         for number, picture in waiting:
             form = aiohttp.FormData()
             form.add_field("image", picture, filename="digit.png")
-            async with session.post(f"http://127.0.0.1:{service.port}/api/mnist", data=form) as answer:
+            async with session.post(f"http://127.0.0.1:{port}/api/mnist", data=form) as answer:
                 assert answer.status == 200, await answer.text()
                 every = (await answer.json())["predictions"]["all"]
             answers[number] = [each["probability"] for each in every]
@@ -57,9 +54,9 @@ async def ask_all(service: Stack, pictures: list[bytes], connections: int) -> np
 
 def test_every_answer_belongs_to_its_upload(service):
     pictures = different_pictures()
-    alone = asyncio.run(ask_all(service, pictures, connections=1))
+    alone = asyncio.run(ask_all(service.port, pictures, connections=1))
     assert len(np.unique(alone.round(2), axis=0)) > 0.99 * PICTURES  # else a mix-up could pass unseen
-    together = asyncio.run(ask_all(service, pictures, CONNECTIONS))
+    together = asyncio.run(ask_all(service.port, pictures, CONNECTIONS))
     astray = np.abs(together - alone).max(axis=1) > CLOSE
     assert not astray.any(), f"{astray.sum()} of {PICTURES}"
 
@@ -100,13 +97,10 @@ def test_torchserve_batches_direct_clients(service):
     assert more_rows / more_batches > 2
 
 
-def test_the_contract_holds_without_batches():
-    tests = [
-        "tests/integration/test_serving.py",
-        "tests/integration/test_inputs.py::test_a_bad_request_gets_its_status",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-        cwd=ROOT, env=os.environ | {"BATCH_SIZE": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
+def test_without_batches_the_answers_are_the_same(service, tmp_path):
+    pictures = different_pictures()[:200]
+    together = asyncio.run(ask_all(service.port, pictures, connections=16))
+    with proxy_beside(service, tmp_path, BATCH_SIZE="1") as proxy:
+        apart = asyncio.run(ask_all(proxy.port, pictures, connections=16))
+        assert re.search(r"^mnist_batch_images_bucket.*le=\"1.0\".* 200.0$", proxy.get("/metrics"), re.MULTILINE)
+    assert np.abs(together - apart).max() < CLOSE

@@ -129,10 +129,6 @@ def test_changelog_knows_the_version():
     )
 
 
-def test_contributing_fits_a_screen():
-    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
-
-
 def rows(text: str, name: str) -> list[list[str]]:
     """The cells of the table in a marked section, without its head."""
     [section] = re.findall(rf"<!-- {name} -->\n.*\n.*\n([\s\S]*?)<!-- /{name} -->", text)

@@ -41,8 +41,7 @@ MOUNTS = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user
 own_mounts = pytest.mark.skipif(not possible(*MOUNTS), reason="unshare is missing or may not make namespaces here")
 
 SERVED = """
-python -m serve > "$OUTPUT" 2>&1 & server=$!
-trap 'kill $server; wait $server' EXIT
+python -m serve > "$OUTPUT" 2>&1 & server=$!  # ends with the namespace
 until python -m serve.health; do kill -0 $server || exit 1; sleep 0.1; done
 """
 
@@ -51,7 +50,8 @@ def in_own_network(script: str, folder: Path, store: Path, **variables: str) -> 
     """What the script says while the service runs beside it in a network of its own, and what the service says."""
     output = folder / "output"
     environment = {name: value for name, value in os.environ.items() if name not in ("HOST", "PORT")}
-    environment |= {"MODEL_STORE": str(store), "RUN_DIR": str(folder / "run"), "OUTPUT": str(output), **variables}
+    environment |= {"MODEL_STORE": str(store), "RUN_DIR": str(folder / "run"), "OUTPUT": str(output)}
+    environment |= {"TMPDIR": str(folder), **variables}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     command = [*NETWORK, "bash", "-euo", "pipefail", "-c", SERVED + script]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
@@ -64,8 +64,7 @@ SEVEN = '"prediction": {"class_name": "seven"'
 
 
 @own_network
-@pytest.mark.parametrize("port", ["8080", "8081", "8082"])
-def test_port_alone_is_enough(model_store, tmp_path, port):
+def test_port_alone_is_enough(model_store, tmp_path):
     """Cloud Run sets PORT=8080; TorchServe's ports give way, and whoever looks for them finds them."""
     script = """
         read_key() { python -c 'import json, sys; print(json.load(open(sys.argv[1]))["inference"]["key"])' "$1"; }
@@ -75,7 +74,7 @@ def test_port_alone_is_enough(model_store, tmp_path, port):
             http://localhost:$(read_port $RUN_DIR/$PORT/ports.json inference)/predictions/mnist
         curl -sSf http://localhost:$(read_port $RUN_DIR/$PORT/ports.json metrics)/metrics | grep -c ts_inference
     """
-    answered, said = in_own_network(script, tmp_path, model_store, PORT=port)
+    answered, said = in_own_network(script, tmp_path, model_store, PORT="8080")
     assert answered.count(SEVEN) == 2
     assert "TorchServe's usual ports are taken; it listens on inference " in said
 
@@ -85,7 +84,6 @@ def test_two_copies_need_two_ports(model_store, tmp_path):
     script = f"""
         {CURL} http://localhost:3001/api/mnist
         PORT=3101 python -m serve > "$OUTPUT-2" 2>&1 & second=$!
-        trap 'kill $server $second; wait $server $second' EXIT
         until PORT=3101 python -m serve.health; do kill -0 $second || exit 1; sleep 0.1; done
         {CURL} http://localhost:3101/api/mnist
     """
@@ -96,11 +94,10 @@ def test_two_copies_need_two_ports(model_store, tmp_path):
 
 
 @own_network
-@pytest.mark.parametrize("host", [None, "::", "0.0.0.0"])
-def test_both_loopback_addresses_answer(model_store, tmp_path, host):
-    addresses = ["127.0.0.1"] if host == "0.0.0.0" else ["127.0.0.1", "[::1]"]
+def test_both_loopback_addresses_answer(model_store, tmp_path):
+    addresses = ("127.0.0.1", "[::1]")
     script = "\n".join(f"{CURL} http://{address}:3001/api/mnist" for address in addresses)
-    answered, said = in_own_network(script, tmp_path, model_store, **({"HOST": host} if host else {}))
+    answered, said = in_own_network(script, tmp_path, model_store)
     assert answered.count(SEVEN) == len(addresses)
     assert "try: curl -X POST -F image=@samples/7.png http://127.0.0.1:3001/api/mnist" in said
 
@@ -119,69 +116,23 @@ def reads_a_seven(stack: Stack) -> bool:
 
 
 def test_nohup_outlives_its_terminal(model_store, tmp_path):
+    stack = Stack(tmp_path, MODEL_STORE=str(model_store))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; a child inherits it
     try:
-        stack = Stack(tmp_path, MODEL_STORE=str(model_store))
         stack.start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    try:
         for process in (stack.supervisor, stack.proxy, stack.java):
             process.send_signal(signal.SIGHUP)
         assert reads_a_seven(stack)
         with pytest.raises(psutil.TimeoutExpired):
-            stack.supervisor.wait(2)
+            stack.supervisor.wait(1)
     finally:
-        assert stack.stop() == 0
-
-
-def test_without_nohup_the_end_of_the_terminal_ends_it(model_store, tmp_path):
-    with running(tmp_path, MODEL_STORE=str(model_store)) as stack:
-        everybody = stack.processes
-        stack.supervisor.send_signal(signal.SIGHUP)
-        assert stack.supervisor.wait(60) == 0
-        assert not psutil.wait_procs(everybody, timeout=5)[1]
+        signal.signal(signal.SIGHUP, before)
+        stack.kill()
 
 
 def test_a_host_that_conda_sets(settings):
     line = failed_start(settings | {"HOST": "x86_64-conda-linux-gnu"})
     assert line.startswith("error: HOST='x86_64-conda-linux-gnu': ")
-
-
-def own_environment(clone: Path) -> None:
-    """A virtual environment in the clone, whose files are those of this one."""
-    (clone / ".venv").mkdir()
-    for entry in Path(sys.prefix).iterdir():
-        if entry.name in ("pyvenv.cfg", ".client"):
-            shutil.copy(entry, clone / ".venv")
-        elif entry.name != "torchserve.aot":
-            (clone / ".venv" / entry.name).symlink_to(entry)
-    os.utime(clone / "requirements.txt", (0, 0))  # older than what is installed
-
-
-@pytest.mark.parametrize("name", ["a clone with spaces", "Übung"])
-def test_make_serve_in_a_folder_of_any_name(settings, tmp_path, name):
-    clone = tmp_path / name
-    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    own_environment(clone)
-    ignored = ("LC_CTYPE", "MODEL_STORE", "RUN_DIR", "MAKELEVEL", "MAKEFLAGS")
-    environment = {name: value for name, value in (os.environ | settings).items() if name not in ignored}
-    output = tmp_path / "output"
-    with output.open("wb") as file:
-        command = ["make", "serve"]
-        service = psutil.Popen(
-            command, cwd=clone, env=environment | {"LANG": "C", "LC_ALL": "C"}, stdout=file, stderr=file
-        )
-    try:
-        wait_until(lambda: b"ready" in output.read_bytes() or service.poll() is not None, 120, "a ready service")
-        assert "ready in" in output.read_text(errors="replace")
-        files = {"image": (ROOT / "samples/7.png").read_bytes()}
-        answer = requests.post(f"http://127.0.0.1:{settings['PORT']}/api/mnist", files=files, timeout=15)
-        assert SEVEN in answer.text
-        assert (clone / ".venv/torchserve.aot").stat().st_size > 1_000_000, "the JVM's classes were not recorded"
-    finally:
-        service.terminate()
-        service.wait(60)
 
 
 def test_a_long_temporary_folder(model_store, tmp_path):
@@ -238,13 +189,13 @@ def test_a_container_without_exec_says_so_at_the_start(settings):
     assert "TCP ports" in line
 
 
-@pytest.mark.parametrize("name", ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"])
-def test_java_options_of_the_environment_do_not_reach_the_packaged_java(model_store, tmp_path, name):
-    with running(tmp_path, MODEL_STORE=str(model_store), **{name: "-XX:+UseG1GC"}) as stack:
+def test_java_options_do_not_reach_the_packaged_java(model_store, tmp_path):
+    names = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS")
+    with running(tmp_path, MODEL_STORE=str(model_store), **dict.fromkeys(names, "-XX:+UseG1GC")) as stack:
         assert reads_a_seven(stack)
 
 
-def test_a_java_of_the_users_own_gets_them_and_its_complaint_is_shown(settings):
+def test_java_options_reach_the_users_own_java(settings):
     own = {"JAVA_HOME": str(PACKAGED_JAVA), "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC"}
     line = failed_start(settings | own)
     assert "TorchServe ended with exit code 1" in line

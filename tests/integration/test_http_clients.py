@@ -159,7 +159,7 @@ def elsewhere(tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
-def test_a_page_elsewhere_with_the_headers_of_dropzone_and_of_tracing(url, elsewhere):
+def test_a_page_of_another_origin_may_add_headers(url, elsewhere):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page()

@@ -98,6 +98,7 @@ def test_keys_access_log_and_traces_of_a_real_service(model_store, tmp_path):
             assert requests.get(url + path, timeout=15).status_code == 200
         headers = {"X-API-Key": "first", "X-Request-Id": "traced-1", "traceparent": trace}
         assert requests.post(f"{url}/api/mnist", files=files, headers=headers, timeout=15).status_code == 200
+        assert stack.stop() == 0  # the log is complete
     lines = [json.loads(line) for line in stack.output.read_text().splitlines() if line.startswith("{")]
     assert [line["status"] for line in lines if line["path"].startswith("/api/")] == [200, 200, 401, 401, 200]
     shown = json.loads(blocks("json")[0])

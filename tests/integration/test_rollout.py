@@ -27,7 +27,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stack(store, tmp_path_factory):
-    settings = {"MODEL_STORE": str(store), "DEADLINE_SECONDS": "5", "TS_WORKERS": "1", "LOG_FORMAT": "off"}
+    settings = {"MODEL_STORE": str(store), "DEADLINE_SECONDS": "3", "TS_WORKERS": "1", "LOG_FORMAT": "off"}
     with running(tmp_path_factory.mktemp("rollout"), **settings) as stack:
         yield stack
 
@@ -58,9 +58,9 @@ def counted(stack, version):
 @contextmanager
 def nothing_lost(stack, cases):
     with load(stack.port, cases, CLIENTS, pause=0.05) as tally:
-        time.sleep(1)
+        wait_until(lambda: tally.right > 0, 10, "the first answer")
         yield
-        time.sleep(3)
+        time.sleep(1)
     assert tally.sent == tally.right > 100, dump(tally)
 
 

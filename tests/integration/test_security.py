@@ -1,6 +1,5 @@
 """What SECURITY.md promises, tried from outside on the running service."""
 
-import ast
 import io
 import ipaddress
 import json
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import zipfile
 from http.client import HTTPConnection
-from pathlib import Path
 
 import psutil
 import pytest
@@ -21,7 +19,6 @@ from tests.stack import ROOT, Stack, running
 
 MARK = "mark-of-an-upload-5f1c"
 KEY = "a-key-that-no-list-shall-show"
-OURS = [path for name in ("handler", "proxy", "serve", "train") for path in (ROOT / name).rglob("*.py")]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def token(stack, scope):
     return {"Authorization": f"Bearer {keys[scope]['key']}"}
 
 
-def test_everybody_listens_on_loopback_and_on_no_port_we_do_not_know(stack):
+def test_processes_listen_on_loopback_and_known_ports_only(stack):
     listening = [each for process in stack.processes for each in process.net_connections() if each.status == "LISTEN"]
     addresses = {ipaddress.ip_address(each.laddr.ip.removeprefix("::ffff:")) for each in listening}
     assert all(address.is_loopback for address in addresses), addresses
@@ -141,7 +138,7 @@ def test_no_process_list_shows_a_secret(guarded):
     assert not [line for line in lines for secret in secrets if secret in line]
 
 
-def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, model_store):
+def test_a_changed_archive_is_not_served(tmp_path, model_store):
     for name in ("mnist.mar", "mnist.mar.sha256"):
         shutil.copy(model_store / name, tmp_path)
     with (tmp_path / "mnist.mar").open("r+b") as archive:
@@ -159,26 +156,6 @@ def test_an_archive_that_is_not_the_packed_one_is_not_served(tmp_path, model_sto
     assert ended.returncode != 0
     assert "sha256" in ended.stderr
     assert ended.stderr.count("\n") == 1
-
-
-def calls(path: Path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
-
-
-def test_weights_are_never_unpickled_at_will():
-    loads = [(path.name, words) for path in OURS for name, words in calls(path) if name == "torch.load"]
-    assert loads
-    assert all(words.get("weights_only") == "True" for _, words in loads), loads
-    unsafe = {"pickle.load", "pickle.loads", "joblib.load", "eval", "exec", "yaml.load", "marshal.loads"}
-    assert not [(path.name, name) for path in OURS for name, _ in calls(path) if name in unsafe]
-
-
-def test_nothing_goes_through_a_shell():
-    assert not [
-        path for path in OURS for name, words in calls(path) if "shell" in words or name in ("os.system", "os.popen")
-    ]
 
 
 def test_the_net_tells_nobody_that_it_ran(tmp_path, model_store):
@@ -201,7 +178,7 @@ def test_workers_run_with_what_the_archive_holds(stack):
         assert "PYTHONPATH" not in environment or str(ROOT) not in environment["PYTHONPATH"].split(":")
 
 
-def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(stack):
+def test_the_page_loads_nothing_from_elsewhere_and_is_not_framed(stack):
     status, headers, _ = stack.get("/")
     assert status == 200
     policy = headers["content-security-policy"]

@@ -132,15 +132,14 @@ def all_gone(processes: list[psutil.Process]) -> bool:
     return not [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_everything(own, tmp_path, number):
+def test_a_signal_ends_everything(own, tmp_path):
     before = untracked()
     everybody = own.processes
     assert len(everybody) >= 6, "supervisor, proxy, JVM and three workers"
     wait_until(own.output.read_text, 5, "a line of the supervisor's")
     assert own.output.read_text().count("\n") == 1, "one line: ready, and what to try"
     assert "curl -X POST -F image=@samples/7.png" in own.output.read_text()
-    own.supervisor.send_signal(number)
+    own.supervisor.terminate()
     assert own.supervisor.wait(60) == 0
     wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
     assert not list((tmp_path / "tmp").iterdir())
@@ -159,10 +158,13 @@ def untracked() -> str:
     return "\n".join(line for line in listed.stdout.splitlines() if "cache" not in line)
 
 
-def test_a_signal_while_starting_ends_everything(settings, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_starting_ends_everything(settings, tmp_path, number):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that run under nohup ignore it, and so would a child
     supervisor = psutil.Popen([sys.executable, "-m", "serve"], cwd=ROOT, env=os.environ | settings)
+    signal.signal(signal.SIGHUP, before)
     everybody = [supervisor, *wait_until(lambda: len(supervisor.children()) == 2 and supervisor.children(), 60, "both")]
-    supervisor.terminate()
+    supervisor.send_signal(number)
     assert supervisor.wait(60) == 0
     wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
     assert not list(tmp_path.glob("mnist-*"))
@@ -235,22 +237,32 @@ def visit(clone: Path, environment: dict[str, str], output: Path) -> list[str]:
     return lines
 
 
+def own_environment(clone: Path) -> None:
+    """A virtual environment in the clone, whose files are those of this one."""
+    (clone / ".venv").mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name in ("pyvenv.cfg", ".client"):
+            shutil.copy(entry, clone / ".venv")
+        elif entry.name != "torchserve.aot":
+            (clone / ".venv" / entry.name).symlink_to(entry)
+    os.utime(clone / "requirements.txt", (0, 0))  # older than what is installed
+
+
 def test_make_serve_twice_and_make_clean_in_a_clone(settings, tmp_path):
-    """The commands of a first visit; only the packages are those of this environment."""
-    clone = tmp_path / "clone"
+    """The commands of a first visit, in a folder of any name; only the packages are those of this environment."""
+    clone = tmp_path / "Übung with spaces"
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    (clone / ".venv").symlink_to(ROOT / ".venv")
-    for file in ("requirements.txt", "config.properties", "serve/log4j2.xml"):
-        os.utime(clone / file, (0, 0))  # older than what is already set up
-    environment = os.environ | settings
+    own_environment(clone)
+    environment = os.environ | settings | {"LANG": "C", "LC_ALL": "C"}
     # MAKELEVEL comes from a `make test` around this test and would have the inner make name its folder
-    for name in ("RUN_DIR", "MODEL_STORE", "MAKELEVEL", "MAKEFLAGS"):
+    for name in ("LC_CTYPE", "RUN_DIR", "MODEL_STORE", "MAKELEVEL", "MAKEFLAGS"):
         environment.pop(name, None)
     first = visit(clone, environment, tmp_path / "first")
     assert "model_store/mnist.mar: version 1.0" in first[-2]
+    assert (clone / ".venv/torchserve.aot").stat().st_size > 1_000_000, "the JVM's classes were not recorded"
     assert len(visit(clone, environment, tmp_path / "second")) == 1, "nothing is set up twice"
     subprocess.run(["make", "clean"], cwd=clone, check=True)
     left = ["git", "status", "--porcelain", "--ignored"]
     assert subprocess.run(left, cwd=clone, capture_output=True, text=True).stdout == ""
-    assert not (clone / ".venv").is_symlink()
+    assert not (clone / ".venv").exists()
     assert (ROOT / ".venv").exists()

@@ -127,7 +127,7 @@ def submitted(admission, *images, body=None):
 @pytest.mark.parametrize(
     ("full", "admitted", "refused"), [(SizeClass.SMALL, 10_000, 500), (SizeClass.LARGE, 500, 10_000)]
 )
-def test_a_full_queue_refuses_before_the_body_is_read_what_would_go_there_and_nothing_else(full, admitted, refused):
+def test_a_full_queue_refuses_its_own_before_reading_bodies(full, admitted, refused):
     admission = admission_of(batchers=queues(full), small_request_bytes=2048)
     admission.check(request_of(), admitted)
     admission.check(request_of(), None)  # of unknown length: decided once it is read
@@ -145,7 +145,7 @@ def test_requests_are_small_or_large_by_their_bytes():
     assert [len(found[each].items) for each in SizeClass] == [1, 1, 0]
 
 
-def test_one_image_of_very_many_pixels_is_isolated_and_its_companions_are_not():
+def test_an_image_of_many_pixels_is_isolated_alone():
     found = queues()
     submitted(admission_of(batchers=found, isolated_pixels=10_000), picture("PNG", 100, 100), picture("PNG", 100, 101))
     assert [len(found[each].items) for each in SizeClass] == [1, 0, 1]
@@ -173,7 +173,7 @@ def test_bodies_in_memory_are_bounded_but_one_alone_always_fits():
     assert admission.buffered == MIB
 
 
-def test_an_image_of_a_batch_may_be_no_larger_than_a_single_upload():
+def test_images_of_a_batch_have_the_limit_of_one():
     admission = admission_of(max_body_bytes=2000)
     assert admission.check_image_size(b"x" * 2000) is None
     assert isinstance(admission.check_image_size(b"x" * 2001), BodyTooLarge)
@@ -208,7 +208,7 @@ def test_pixels_are_read_from_the_header_of_every_format(form, size):
     assert pixels(picture(form, *size)) == size[0] * size[1]
 
 
-def test_a_bitmap_that_is_stored_top_down_has_as_many_pixels():
+def test_a_bitmap_stored_top_down_has_as_many_pixels():
     bitmap = bytearray(picture("BMP", 5, 7))
     bitmap[22:26] = (-7).to_bytes(4, "little", signed=True)
     assert pixels(bytes(bitmap)) == 35
@@ -222,7 +222,7 @@ def test_a_tiff_and_what_is_no_image_have_unknown_many():
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_header_that_is_cut_off_is_unknown_or_the_same(form):
+def test_a_cut_off_header_is_unknown_or_the_same(form):
     data = picture(form, 30, 20)
     assert {pixels(data[:end]) for end in range(len(data))} <= {UNKNOWN, 600}
     assert pixels(data[:9]) == UNKNOWN

@@ -67,7 +67,7 @@ def test_a_raw_body_is_an_upload_too(run):
     run(scenario)
 
 
-def test_results_come_in_the_order_of_the_images_whichever_way_each_went(run):
+def test_results_come_in_the_order_of_the_images(run):
     images = [SCAN, SMALL, b"II*\0 a TIFF", PHOTO, OTHER, b"no image", THIRD]
 
     async def scenario(far, proxy):
@@ -78,7 +78,7 @@ def test_results_come_in_the_order_of_the_images_whichever_way_each_went(run):
     run(scenario, isolated_pixels=10_000)
 
 
-def test_each_upload_goes_to_the_model_of_its_size_class_once(run):
+def test_uploads_go_to_the_model_of_their_size_class(run):
     async def scenario(far, proxy):
         for image in (SMALL, PHOTO, SCAN):
             assert (await proxy.upload(image)).status == 200
@@ -123,7 +123,7 @@ def test_photos_are_in_flight_together_as_many_as_workers_take(run):
     run(scenario, ts_workers=4)
 
 
-def test_with_a_batch_size_of_one_each_image_goes_by_itself(run):
+def test_a_batch_size_of_one_sends_images_one_by_one(run):
     async def scenario(far, proxy):
         assert results(await proxy.upload(SMALL, OTHER, THIRD)) == [prediction(i) for i in (SMALL, OTHER, THIRD)]
         assert [len(images) for _, images in far.batches] == [1, 1, 1]
@@ -255,7 +255,7 @@ def test_a_value_of_details_that_means_nothing_is_refused(run, value):
     run(scenario)
 
 
-def test_an_image_of_a_batch_may_be_no_larger_than_a_single_upload(run):
+def test_images_of_a_batch_have_the_limit_of_one(run):
     large = png(6, padding=5000)
 
     async def scenario(far, proxy):
@@ -335,7 +335,7 @@ def test_a_refusal_names_the_queue_that_is_full(run, size_class, image, cause):
     run(scenario, isolated_pixels=10_000, **ONE_EACH)
 
 
-def test_a_batch_that_has_no_room_is_refused_as_a_whole(run):
+def test_a_batch_without_room_is_refused_as_a_whole(run):
     async def scenario(far, proxy):
         uploads = await blocked(far, proxy, SizeClass.LARGE, PHOTO + b"\0")
         answer = await proxy.upload(PHOTO, OTHER)

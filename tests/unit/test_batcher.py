@@ -68,7 +68,7 @@ def run(scenario):
     asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
-def test_a_lone_image_goes_at_once_and_those_that_wait_go_together():
+def test_lone_images_go_at_once_and_waiting_ones_together():
     async def scenario():
         upstream = Upstream()
         batcher = batcher_for(upstream)
@@ -141,7 +141,7 @@ def test_a_lost_batch_counts_as_failed_after_the_timeout():
     run(scenario)
 
 
-def test_batches_are_bounded_in_images_and_in_bytes_but_every_image_goes():
+def test_batches_are_bounded_in_images_and_bytes():
     async def scenario():
         upstream = Upstream()
         batcher = batcher_for(upstream, max_batch_size=2, max_batch_bytes=10)
@@ -178,7 +178,7 @@ def test_every_image_gets_its_own_reply_within_the_limits(sizes, most, most_byte
     run(scenario)
 
 
-def test_a_full_queue_refuses_and_names_itself_and_queues_none_of_a_group():
+def test_a_full_queue_refuses_a_group_as_a_whole():
     async def scenario():
         upstream = Upstream()
         batcher = batcher_for(upstream, queue_size=3)
@@ -221,7 +221,7 @@ def test_a_deadline_passes_in_the_queue_and_in_flight():
     run(scenario)
 
 
-def test_a_batch_that_hangs_is_given_up_with_its_last_deadline():
+def test_a_hanging_batch_ends_with_its_last_deadline():
     async def scenario():
         upstream = Upstream(lost=[b"a"])
         batcher = batcher_for(upstream)
@@ -232,7 +232,7 @@ def test_a_batch_that_hangs_is_given_up_with_its_last_deadline():
     run(scenario)
 
 
-def test_an_image_that_is_cancelled_frees_its_place_and_goes_nowhere():
+def test_a_cancelled_image_frees_its_place():
     async def scenario():
         upstream = Upstream()
         batcher = batcher_for(upstream)
@@ -269,7 +269,7 @@ def test_one_that_is_cancelled_in_flight_takes_nobodys_reply():
         (RuntimeError("a bug"), InternalError),
     ],
 )
-def test_a_failed_batch_fails_each_of_its_images_and_no_other(raised, expected):
+def test_a_failed_batch_fails_its_own_images_only(raised, expected):
     async def scenario():
         upstream = Upstream(faults={b"bad": raised})
         upstream.open.set()

@@ -67,7 +67,7 @@ def test_files_folders_and_globs_are_found_once_and_in_order(folder):
     assert relative == ["b.png", "a.JPG", "deep/[1].gif", "deep/c.tiff", "notes.txt", "/missing.png"]
 
 
-def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder):
+def test_a_file_named_like_a_glob_is_a_file(folder):
     assert [picture.path.name for picture in find([str(folder / "deep/[1].gif")])] == ["[1].gif"]
 
 
@@ -97,7 +97,7 @@ def test_csv_with_details_and_one_failure(folder, service, capsys):
     assert service.asked[0][0] == "/api/mnist/batch?details=1"
 
 
-def test_json_is_one_list_and_an_unreadable_file_has_its_place(folder, service, capsys):
+def test_json_is_a_list_with_unreadable_files_in_place(folder, service, capsys):
     service.answers = [results(GOOD), results(GOOD)]
     words = [str(folder / "b.png"), str(folder / "missing.png"), str(folder / "a.JPG"), "--format", "json"]
     assert main([*words, "--url", service.url]) == 1

@@ -256,7 +256,7 @@ def test_scans_of_the_picture_count_although_others_follow_its_end():
 
 @pytest.mark.parametrize("tail", [b"\xff\xda" * 1000, b"\xff\xd8\xff\xda\x00\x02" * 1000, b"\xff\xd9", b"\0" * 9])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_what_follows_the_end_of_a_jpeg_is_none_of_it(mode, tail):
+def test_bytes_after_the_end_of_a_jpeg_are_ignored(mode, tail):
     data = file_of(in_mode(mode), "JPEG", progressive=True)
     assert np.array_equal(decode(data + tail).pixels, decode(data).pixels)
 
@@ -268,7 +268,7 @@ def test_a_motion_photo_is_read():
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
-def test_a_jpeg_without_its_end_says_that_it_is_cut_off(options):
+def test_a_jpeg_without_its_end_is_cut_off(options):
     data = file_of(drawing(), "JPEG", **options)
     decode(data)
     for length in (*range(4, len(data) - 1, 7), len(data) - 1):
@@ -278,7 +278,7 @@ def test_a_jpeg_without_its_end_says_that_it_is_cut_off(options):
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize(("side", "scale"), [(511, 1), (512, 2), (1023, 2), (1024, 4), (2048, 8), (4000, 8)])
-def test_a_jpeg_is_decoded_at_the_scale_that_a_digit_needs(mode, side, scale):
+def test_a_jpeg_is_decoded_at_a_reduced_scale(mode, side, scale):
     pixels = decode(file_of(drawing().resize((side, side // 2)).convert(mode), "JPEG")).pixels
     assert pixels.shape[:2] == (-(-(side // 2) // scale), -(-side // scale))
 

@@ -79,7 +79,7 @@ def test_a_row_without_images_is_no_disaster(told):
     assert sum(told(batch, "digit").values()) == 1
 
 
-def test_torchserve_is_told_once_in_a_while_and_every_count_once(monkeypatch, caplog):
+def test_counts_reach_torchserve_now_and_then_and_once(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(module, "PERIOD", 3600.0)
     drift = Drift("1.0")

@@ -24,7 +24,7 @@ def test_a_jpeg_tells_its_size_components_scans_and_end(mode, components):
     assert jpeg_header(file_of(in_mode(mode), "JPEG", progressive=True)).scans > 1
 
 
-def test_a_thumbnail_in_the_tags_is_no_part_of_the_picture():
+def test_a_thumbnail_in_the_tags_is_ignored():
     thumbnail = file_of(drawing(16), "JPEG", progressive=True)
     data = file_of(drawing(), "JPEG")
     tagged = data[:2] + b"\xff\xe1" + (2 + len(thumbnail)).to_bytes(2, "big") + thumbnail + data[2:]

@@ -117,7 +117,7 @@ def test_uploads_may_wait_for_a_torchserve_that_stalls(state):
     probed(far, scenario)
 
 
-def test_a_torchserve_that_is_away_takes_nothing_until_both_models_have_answered_again():
+def test_a_lost_torchserve_must_answer_with_both_models_again():
     far = working()
 
     async def scenario(health):

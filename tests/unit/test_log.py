@@ -146,7 +146,7 @@ def test_nothing_is_written_when_it_is_off():
     assert lines("off", request()) == []
 
 
-def test_auto_is_json_where_no_terminal_is_and_text_where_one_is():
+def test_auto_is_text_on_a_terminal_and_json_elsewhere():
     json.loads(lines("auto", request())[0])
     main, terminal = os.openpty()
     log = AccessLog("auto", terminal)
@@ -240,7 +240,7 @@ def test_what_waits_at_the_end_is_written():
         assert len(file.read().splitlines()) == 4
 
 
-def test_after_an_output_that_ended_within_a_line_the_next_line_begins_anew():
+def test_after_a_cut_line_the_next_begins_anew():
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     log = AccessLog("json", writing)

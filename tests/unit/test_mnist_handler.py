@@ -104,7 +104,7 @@ def test_the_body_is_exactly_the_contracts(handler):
     assert body["success"] is True
 
 
-def test_batches_direct_uploads_and_bad_ones_come_together_and_each_gets_its_own(handler):
+def test_every_kind_of_row_gets_its_own_reply(handler):
     rows = [
         direct(SAMPLES[3]),
         batch(SAMPLES[1], b"junk", SAMPLES[2]),
@@ -140,7 +140,7 @@ def test_details_come_for_those_pictures_that_asked(handler):
     assert (pixels_of(png) == pixels_of(SAMPLES[5])).all()
 
 
-def test_blank_paper_is_no_digit_and_has_its_ten_probabilities_all_the_same(handler):
+def test_blank_paper_has_probabilities_and_is_no_digit(handler):
     file = BytesIO()
     Image.new("L", (60, 60), 255).save(file, "PNG")
     [(_, reply)] = handle(handler, batch(file.getvalue(), flags=[wire.DETAILS]))
@@ -154,7 +154,7 @@ def test_a_batch_without_any_readable_picture(handler):
     assert [status for status, _ in handle(handler, direct(b"junk"), direct(b""))] == [422, 400]
 
 
-def test_an_image_of_many_pixels_is_read_in_a_batch_like_any_other(handler):
+def test_an_image_of_many_pixels_is_read_in_a_batch(handler):
     file = BytesIO()
     Image.open(BytesIO(SAMPLES[7])).resize((2000, 2000)).save(file, "PNG")
     [(_, together)] = handle(handler, batch(SAMPLES[1], file.getvalue()))
@@ -162,7 +162,7 @@ def test_an_image_of_many_pixels_is_read_in_a_batch_like_any_other(handler):
 
 
 @pytest.mark.parametrize("row", [({"body": {"a": "json body"}}, {}), ({"body": bytearray(b"xx")}, {PROXY_HEADER: "1"})])
-def test_rows_of_no_known_form_get_an_error_of_their_own(handler, row):
+def test_rows_of_no_known_form_get_an_error(handler, row):
     (bad, _), (good, _) = handle(handler, row, direct(SAMPLES[1]))
     assert (bad, good) == (422, 200)
 

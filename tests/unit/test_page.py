@@ -44,7 +44,7 @@ class Html(HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_loads_only_what_is_served_here_and_has_no_inline_code(path):
+def test_a_page_loads_only_what_is_served_here(path):
     served = get(path)
     assert served.status == 200
     assert served.headers["content-type"] == "text/html; charset=utf-8"

@@ -35,7 +35,7 @@ def test_a_default_gives_way_to_port(settings):
     assert replace(chosen, ts_inference_port=same.port) == same
 
 
-def test_a_default_gives_way_to_another_program_and_to_a_port_that_is_set(settings):
+def test_a_default_port_gives_way_to_one_in_use(settings):
     settings = replace(settings, ts_metrics_port=settings.ts_inference_port)
     with socket.create_server(("127.0.0.1", settings.ts_management_port)):
         chosen = ports.choose(settings, {"TS_METRICS_PORT": str(settings.ts_metrics_port)})

@@ -23,7 +23,7 @@ def lines(monkeypatch):
     metrics.filters.clear()
 
 
-def test_the_line_of_each_batch_is_gone_and_trouble_is_not(lines):
+def test_lines_about_batches_are_dropped_and_errors_kept(lines):
     logging.info("Backend received inference at: 1")
     logging.getLogger("ts.service").warning("Invoking custom service failed.")
     assert lines == ["Invoking custom service failed."]

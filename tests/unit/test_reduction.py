@@ -1,4 +1,4 @@
-"""Large pictures: their reduced pixels are block means, alpha bleeds no colours, and memory stays bounded."""
+"""Large pictures: their reduced pixels are block means, alpha bleeds no colours."""
 
 import io
 
@@ -8,12 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.decode import LARGE, peak_memory
 from decode import MAX_SIDE, decode
 from reduction import reduced, reduced_in_parts
-
-BOUND = 360  # MiB; 40 megapixels of RGBA take 153, and OpenCV's decoders hold them twice
-BOUND_ANIMATED = 520  # ... of an animated WebP three times
 
 
 def means(pixels: np.ndarray, factor: int) -> np.ndarray:
@@ -71,27 +67,3 @@ def test_white_strokes_on_a_large_transparent_ground_stay_white(format):
     pixels = decode(file_of(strokes, format, **({"lossless": True} if format == "WEBP" else {}))).pixels
     assert pixels.shape == (MAX_SIDE, MAX_SIDE, 4)
     assert pixels[pixels[:, :, 3] > 0].min(axis=0)[:3].tolist() == [255, 255, 255]
-
-
-@pytest.mark.parametrize(
-    ("mode", "format", "options"),
-    [
-        ("RGBA", "PNG", {"compress_level": 1}),
-        ("P", "PNG", {"compress_level": 1, "transparency": 0}),
-        ("CMYK", "JPEG", {"progressive": True}),
-        ("RGBA", "WEBP", {"method": 0}),
-        ("CMYK", "TIFF", {"compression": "packbits"}),
-    ],
-)
-def test_memory_is_bounded(mode, format, options):
-    assert peak_memory(file_of(Image.new(mode, LARGE), format, **options)) < BOUND
-
-
-def test_the_memory_of_an_animation_is_bounded():
-    frames = [Image.new("RGBA", LARGE, colour) for colour in ("red", "blue")]
-    assert peak_memory(file_of(frames[0], "WEBP", method=0, save_all=True, append_images=frames[1:])) < BOUND_ANIMATED
-
-
-@pytest.mark.parametrize("size", [(1_000_000, 40), (40, 1_000_000)])
-def test_the_memory_of_an_extreme_strip_is_bounded(size):
-    assert peak_memory(file_of(Image.new("LA", size), "PNG")) < BOUND

@@ -48,7 +48,7 @@ def test_every_version_of_http_is_spoken_with_a_body(version, seen):
     assert asyncio.run(scenario()) == (0, seen + b" hello")
 
 
-def test_an_upgrade_to_http_2_that_comes_with_a_body_keeps_it():
+def test_an_upgrade_to_http_2_keeps_its_body():
     """Java's default client asks for h2c with its first upload."""
 
     async def scenario():
@@ -137,7 +137,7 @@ def test_a_drain_waits_for_the_requests_in_flight():
     asyncio.run(scenario())
 
 
-def test_a_drain_gives_up_on_requests_when_its_grace_is_over(caplog):
+def test_a_drain_ends_when_its_grace_is_over(caplog):
     async def scenario():
         async with draining(grace_seconds=0.1) as (port, app, _, _, start):
             slow = asyncio.create_task(fetch(port, "/slow", method="GET"))
@@ -163,7 +163,7 @@ def test_while_draining_uploads_go_on_until_load_balancers_have_left():
     asyncio.run(scenario())
 
 
-def test_after_a_drain_no_connection_is_accepted_and_idle_ones_are_still_answered():
+def test_after_a_drain_only_idle_connections_are_answered():
     async def scenario():
         async with draining() as (port, _, _, _, start):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -182,7 +182,7 @@ def test_after_a_drain_no_connection_is_accepted_and_idle_ones_are_still_answere
     asyncio.run(scenario())
 
 
-def test_an_upload_that_comes_while_closing_is_refused_with_its_cause(tmp_path):
+def test_an_upload_while_closing_is_refused_with_its_cause(tmp_path):
     async def scenario():
         async with far_end() as (_, upstream), proxy(tmp_path, upstream) as one:
             one.health.shutdown = State.CLOSING
@@ -281,7 +281,7 @@ def test_the_process_answers_on_every_address_of_localhost(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_port_that_is_taken_ends_the_start_with_one_line():
+def test_a_taken_port_ends_the_start_with_one_line():
     async def scenario(port):
         started = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "proxy", cwd=ROOT,

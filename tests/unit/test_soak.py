@@ -20,7 +20,7 @@ def test_descriptors_leak_where_their_least_number_rises(files, expected):
     assert leaks(files) is expected
 
 
-def test_growth_is_the_share_of_the_mean_that_a_line_rises_in_an_hour():
+def test_growth_is_the_slope_as_a_share_an_hour():
     assert growth([0, 1800, 3600], [90, 100, 110]) == pytest.approx(0.2)
     assert growth([0, 60], [100, 100]) == pytest.approx(0)
     assert math.isnan(growth([0], [100]))

@@ -116,7 +116,7 @@ def test_nobody_listening_is_not_ready(tmp_path):
     assert raised.value.cause is Cause.TORCHSERVE_UNREACHABLE
 
 
-def test_a_trace_goes_on_with_a_lone_image_and_not_with_a_larger_batch(tmp_path):
+def test_a_trace_goes_on_with_a_lone_image_only(tmp_path):
     seen = []
 
     async def noting(request):
@@ -133,7 +133,7 @@ def test_a_trace_goes_on_with_a_lone_image_and_not_with_a_larger_batch(tmp_path)
     assert seen == ["00-trace", None, None]
 
 
-def test_a_batch_is_marked_and_goes_to_the_model_that_it_is_for(tmp_path):
+def test_a_batch_is_marked_and_goes_to_its_model(tmp_path):
     seen = []
 
     async def noting(request):

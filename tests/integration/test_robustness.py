@@ -46,7 +46,7 @@ DRAWINGS = (
 
 
 @pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
-def test_a_digit_among_lines_is_dark_and_so_are_lines_beside_it(draw):
+def test_drawings_among_lines_have_a_dark_digit_and_lines(draw):
     blank = np.zeros((28, 28), np.uint8)
     for seed in range(20):
         sheet, empty, again = (draw(picture, np.random.default_rng(seed)) for picture in (BAR[0], blank, BAR[0]))
