@@ -14,7 +14,7 @@ import numpy as np
 import wire
 from decode import PictureError, UndecodableImage
 from digit import CLASS_NAMES, SIDE
-from reader import Reading
+from reading import Reading
 
 PROXY_HEADER = "X-Mnist-Batch"  # marks the proxy's requests
 FIELDS = ("image", "data", "body")  # a part of that name, curl's usual name, or the raw body

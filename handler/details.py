@@ -1,4 +1,7 @@
-"""What `?details=1` adds to a prediction: verdict, warnings, the picture the model saw, and which model that was."""
+"""What `?details=1` adds to a prediction: verdict, warnings, the picture the model saw, and which model that was.
+
+A model without limits of verdicts (verdict.py) gives none.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -14,12 +17,12 @@ def details(picture: np.ndarray, judgement: Judgement, model: Mapping[str, str])
     """The details of one prediction, ready for JSON.
 
     Args:
-        picture: uint8 [28, 28], what the model saw.
+        picture: uint8 [SIDE, SIDE], what the model saw.
         model: name, version and sha256 of the weights.
     """
     png = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
-    return {
-        "verdict": judgement.verdict,
+    verdict = {} if judgement.verdict is None else {"verdict": judgement.verdict}
+    return verdict | {
         "warnings": list(judgement.warnings),
         "image_seen": f"data:image/png;base64,{png}",
         "model": dict(model),

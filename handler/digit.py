@@ -1,12 +1,21 @@
-"""What a digit is to this service: its ten classes, the size of its picture and the normalization of its pixels.
+"""What the model classifies: its classes, the size of its picture and the normalization of its pixels.
 
-The one place where these facts are written; training, packing and serving import them from here, and the archive
-carries this very file to the worker.
+All of it is written in one file, model.json (docs/own-model.md says what its keys mean). Training and packing read it
+from here, the archive carries it to the worker, and the proxy learns it from the worker.
 """
 
-CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SIDE = 28  # pixels; MNIST's pictures are SIDE x SIDE, uint8, light ink (255) on dark ground (0)
+import json
+import sys
+from pathlib import Path
 
-# Mean and standard deviation of the 60,000 training pictures, of pixels scaled to [0, 1].
-MEAN = 0.1307
-STD = 0.3081
+# The first model.json on Python's path: in the archive there is one, and in training the folder of another model
+# precedes handler/, as it does for modules of the same name.
+MODEL_FILE = next(file for folder in sys.path if (file := Path(folder, "model.json")).is_file())
+MODEL = json.loads(MODEL_FILE.read_text(encoding="utf-8"))
+
+CLASS_NAMES: tuple[str, ...] = tuple(MODEL["class_names"])
+SIDE: int = MODEL["side"]  # pixels; a picture is SIDE x SIDE, uint8
+
+# Mean and standard deviation of the training pictures, of pixels scaled to [0, 1].
+MEAN: float = MODEL["mean"]
+STD: float = MODEL["std"]

@@ -14,7 +14,7 @@ import wire
 from batch import Batch
 from decode import PictureError
 from digit import CLASS_NAMES
-from reader import Reading
+from reading import Reading
 
 PERIOD = 1.0  # seconds; each count told is a line on the worker's standard output, which TorchServe parses
 SAMPLE_PERIOD = 0.25  # seconds; judging a batch of 64 pictures takes 1.3 ms, so that sampling costs half a percent

@@ -17,9 +17,10 @@ Forward = Callable[[np.ndarray], np.ndarray]
 def on_assigned(gpu: int | None, graph: Path, weights: Path) -> Forward:
     """The forward pass on the GPU of this index, as TorchServe assigns it; on the CPU where it is None or of no use.
 
-    TorchServe counts the machine's GPUs, whatever build of torch there is.
+    TorchServe counts the machine's GPUs, whatever build of torch there is. Where the weights are the graph itself, they
+    are of a net that torch does not know.
     """
-    if gpu is None:
+    if gpu is None or weights == graph:
         return on_cpu(graph)
     import torch
 

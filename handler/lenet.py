@@ -1,20 +1,25 @@
 """LeNet: pixels [n, 1, 28, 28] -> two convolutions -> features [n, 256] -> three linear layers -> logits [n, 10].
 
+Classes and size of the picture are those of model.json, here 10 and 28.
 The architecture follows Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document
 Recognition, Proc. IEEE 86(11), 1998, with max-pooling and ReLU in place of its subsampling and tanh. 44,426 parameters.
 """
 
 from torch import Tensor, nn
 
+from digit import CLASS_NAMES, SIDE
+
+FEATURES_SIDE = ((SIDE - 4) // 2 - 4) // 2  # of what two convolutions and poolings leave: 4
+
 
 class LeNet(nn.Module):
-    """Handwritten-digit classifier.
+    """Classifier of pictures such as handwritten digits.
 
     Args:
         output_dim: number of classes. The default matters: TorchServe builds the model without arguments.
     """
 
-    def __init__(self, output_dim: int = 10) -> None:
+    def __init__(self, output_dim: int = len(CLASS_NAMES)) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 6, 5),
@@ -25,7 +30,7 @@ class LeNet(nn.Module):
             nn.ReLU(),
         )
         self.classifier = nn.Sequential(
-            nn.Linear(16 * 4 * 4, 120),
+            nn.Linear(16 * FEATURES_SIDE**2, 120),
             nn.ReLU(),
             nn.Linear(120, 84),
             nn.ReLU(),
@@ -33,5 +38,5 @@ class LeNet(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits, float32 [n, output_dim], of normalized pixels, float32 [n, 1, 28, 28]."""
+        """Logits, float32 [n, output_dim], of normalized pixels, float32 [n, 1, SIDE, SIDE]."""
         return self.classifier(self.features(pixels).flatten(1))

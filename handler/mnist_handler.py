@@ -18,14 +18,17 @@ from answer import bodies
 from batch import PROXY_HEADER, Batch, reply, unpack
 from decode import max_pixels_from_environment
 from details import details
-from digit import SIDE
+from digit import MODEL, SIDE
 from drift import UNJUDGED, Drift
 from quiet import quieten
-from reader import Reading, read
+from reader import read
+from reading import Reading
+
+SERVED = {"served": MODEL}  # added to the details of the proxy's probes: how it learns what it serves
 
 
 class MnistHandler:
-    """Reads pictures of digits; answers with the probability of each class.
+    """Reads images; answers with the probability of each class.
 
     It is no BaseHandler of TorchServe's, which would import torch (sitecustomize.py), and whose `initialize` and
     `handle` would be replaced all the same.
@@ -36,7 +39,7 @@ class MnistHandler:
         folder = Path(context.system_properties["model_dir"])
         model = context.manifest["model"]
         weights = folder / model["serializedFile"]
-        self.forward = forward.on_assigned(context.system_properties.get("gpu_id"), folder / "lenet.onnx", weights)
+        self.forward = forward.on_assigned(context.system_properties.get("gpu_id"), folder / "net.onnx", weights)
         self.forward(np.zeros((1, SIDE, SIDE), np.uint8))
         self.limits = verdict.load()
         self.max_pixels = max_pixels_from_environment()
@@ -74,10 +77,11 @@ class MnistHandler:
     def postprocess(self, batch: Batch) -> list[bytes]:
         """A reply for each row: a batch's answers together, a client's own with its status."""
         judged = self._judged(batch)
-        self.drift.count(batch, [judged[i].verdict if i in judged else UNJUDGED for i in range(len(batch.logits))])
-        wanted = batch.flagged(wire.DETAILS)
+        verdicts = (judged[i].verdict if i in judged else None for i in range(len(batch.logits)))
+        self.drift.count(batch, [told or UNJUDGED for told in verdicts])
+        wanted, probes = batch.flagged(wire.DETAILS), batch.flagged(wire.PROBE)
         more = [
-            details(picture, judged[i], self.model_details) if i in wanted else None
+            details(picture, judged[i], self.model_details) | (SERVED if i in probes else {}) if i in wanted else None
             for i, picture in enumerate(batch.pictures)
         ]
         good = iter(bodies(forward.softmax(batch.logits), more))

@@ -5,42 +5,17 @@ decode each -> those that are MNIST's already pass as they are -> the rest is ca
 
 import logging
 from collections.abc import Sequence
-from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
 
 from candidates import in_doubt, others
-from canonical import Canonical, as_mnist, drawn
+from canonical import as_mnist, drawn
 from decode import PictureError, decode, max_pixels_from_environment
 from digit import SIDE
 from ink import find_ink
 from levels import Levels
+from reading import Origin, Reading
 from transparency import opaque
-
-
-class Origin(Enum):
-    """Where the picture that the model sees comes from."""
-
-    OWN = "own"  # the image is one of MNIST's kind already and passed as it is
-    READ = "read"  # made from the image
-    CHOSEN = "chosen"  # the same, and chosen from several by vote.py
-
-
-class Reading(NamedTuple):
-    """What reading an image brought up.
-
-    warnings: short machine-readable strings.
-    coarse: the digit was so small in the image that its picture is blurred.
-    others: further readings of an image whose plain one is in doubt; vote.py chooses.
-    origin: where the picture comes from.
-    """
-
-    warnings: tuple[str, ...] = ()
-    coarse: bool = False
-    others: tuple[Canonical, ...] = ()
-    origin: Origin = Origin.OWN
-
 
 _PLAIN = Reading()
 

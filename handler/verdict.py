@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reader import Origin, Reading
+from reading import Origin, Reading
 
 LIMITS = Path(__file__).with_name("verdict.json")
 INKED = 100  # grey level from which a pixel counts as inked
@@ -29,9 +29,12 @@ EVIDENCE = 30  # columns: eleven measures with sign, eleven without, eight more
 
 
 class Judgement(NamedTuple):
-    """`verdict` is `digit`, `uncertain` or `not_a_digit`; `warnings` are the reading's and what was found here."""
+    """`verdict` is `digit`, `uncertain` or `not_a_digit`, None of a model that has no limits.
 
-    verdict: str
+    `warnings` are the reading's and what was found here.
+    """
+
+    verdict: str | None
     warnings: tuple[str, ...]
 
 
@@ -54,8 +57,10 @@ class Limits(NamedTuple):
     bias: float
 
 
-def load(path: Path = LIMITS) -> tuple[Limits, Limits]:
-    """Limits for pictures of fine and of coarse images."""
+def load(path: Path = LIMITS) -> tuple[Limits, Limits] | None:
+    """Limits for pictures of fine and of coarse images; None where there is no such file."""
+    if not path.exists():
+        return None
     learnt = json.loads(path.read_text())
     return _limits(learnt["fine"]), _limits(learnt["coarse"])
 
@@ -66,7 +71,7 @@ def _limits(learnt: dict[str, Any]) -> Limits:
 
 
 def judge(
-    logits: np.ndarray, pictures: np.ndarray, readings: Sequence[Reading], limits: tuple[Limits, Limits]
+    logits: np.ndarray, pictures: np.ndarray, readings: Sequence[Reading], limits: tuple[Limits, Limits] | None
 ) -> list[Judgement]:
     """Judgement of each of n predictions.
 
@@ -76,6 +81,8 @@ def judge(
         readings: n of them.
         limits: what `load` gave.
     """
+    if limits is None:
+        return [Judgement(None, reading.warnings) for reading in readings]
     judgements: list[Judgement] = [Judgement("digit", ())] * len(readings)
     for coarse in (False, True):
         these = [i for i, reading in enumerate(readings) if reading.coarse is coarse]

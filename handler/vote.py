@@ -15,7 +15,7 @@ from candidates import ODD
 from decode import PictureError
 from digit import CLASS_NAMES
 from forward import Forward
-from reader import Origin, Reading
+from reading import Origin, Reading
 
 ODDNESS = 1.5  # how much a warning of ODD counts; a distance at its limit counts 1 ...
 CUT = 7.0  # ... a tenth of the image cut off a tenth of this ...
@@ -35,7 +35,7 @@ class Settled(NamedTuple):
 
 
 def settle(
-    pictures: np.ndarray, outcomes: Outcomes, forward: Forward, limits: tuple[verdict.Limits, verdict.Limits]
+    pictures: np.ndarray, outcomes: Outcomes, forward: Forward, limits: tuple[verdict.Limits, verdict.Limits] | None
 ) -> Settled:
     """The forward pass of what `reader.read` gave, with one reading left of each image.
 
@@ -70,7 +70,7 @@ def _best(
     pictures: np.ndarray,
     readings: Sequence[Reading],
     cuts: np.ndarray,
-    limits: tuple[verdict.Limits, verdict.Limits],
+    limits: tuple[verdict.Limits, verdict.Limits] | None,
 ) -> int:
     """Position of the winner among the readings of one image."""
     blank = np.array(["blank" in reading.warnings for reading in readings])
@@ -78,7 +78,9 @@ def _best(
         return int(blank.argmax())
     costs = SURPRISE * -np.log(verdict.strengths(logits)[1]) + ODDNESS * np.array([_odd(r) for r in readings])
     costs[0] -= PLAIN
-    costs += CUT * cuts + verdict.remoteness(logits, pictures, readings, limits)
+    costs += CUT * cuts
+    if limits:
+        costs += verdict.remoteness(logits, pictures, readings, limits)
     weights = np.where(blank, 0, np.exp(-costs))
     classes = logits.argmax(axis=1)
     elected = np.bincount(classes, weights).argmax()

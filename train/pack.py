@@ -56,7 +56,7 @@ def pack(weights: Path, handler: Path, output: Path, version: str = "1.0") -> Pa
     output.mkdir(parents=True, exist_ok=True)
     # A folder of its own: the archiver stages in $TMPDIR/mnist and deletes whatever lies there.
     with tempfile.TemporaryDirectory(prefix="mnist-pack-") as staging:
-        graph = Path(staging, "lenet.onnx")
+        graph = Path(staging, "net.onnx")
         graph.write_bytes(onnx_graph.build(state))
         raw = _run_archiver(weights, graph, handler, version, Path(staging))
         finished = output / f".{MODEL_NAME}.mar.{os.getpid()}"

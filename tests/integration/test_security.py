@@ -162,9 +162,7 @@ def test_the_net_tells_nobody_that_it_ran(tmp_path, model_store):
     """ONNX Runtime counts, keeps and sends what it does, unless it is told not to before it is imported."""
     with zipfile.ZipFile(model_store / "mnist.mar") as archive:
         archive.extractall(tmp_path / "archive")
-    run = (
-        "import forward, numpy, pathlib; forward.on_cpu(pathlib.Path('lenet.onnx'))(numpy.zeros((1, 28, 28), 'uint8'))"
-    )
+    run = "import forward, numpy, pathlib; forward.on_cpu(pathlib.Path('net.onnx'))(numpy.zeros((1, 28, 28), 'uint8'))"
     (tmp_path / "home").mkdir()
     alone = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
     environment = alone | {"HOME": str(tmp_path / "home")}

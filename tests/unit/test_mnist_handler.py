@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     """What the archive holds of the net."""
     folder = tmp_path_factory.mktemp("model")
     (folder / WEIGHTS.name).write_bytes(WEIGHTS.read_bytes())
-    (folder / "lenet.onnx").write_bytes(onnx_graph.build(torch.load(WEIGHTS, weights_only=True)))
+    (folder / "net.onnx").write_bytes(onnx_graph.build(torch.load(WEIGHTS, weights_only=True)))
     for path in (ROOT / "train/weights").glob("*.json"):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
@@ -174,7 +174,7 @@ def test_onnx_runtime_and_torch_agree(folder):
     with torch.inference_mode():
         logits = model(torch.from_numpy(PICTURES).unsqueeze(1).float().div(255).sub(MEAN).div(STD))
     expected = torch.softmax(logits, 1).numpy()
-    found = forward.softmax(forward.on_cpu(folder / "lenet.onnx")(PICTURES))
+    found = forward.softmax(forward.on_cpu(folder / "net.onnx")(PICTURES))
     assert np.abs(found - expected).max() < 1e-5
     assert np.abs(forward.softmax(forward.on_gpu(folder / WEIGHTS.name, "cpu")(PICTURES)) - expected).max() < 1e-5
 

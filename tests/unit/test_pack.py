@@ -60,7 +60,7 @@ def test_entries_are_sorted_and_timeless(archive):
 def test_every_file_of_handler_travels(archive):
     wanted = {file.name for file in HANDLER.iterdir() if file.suffix in (".py", ".json")}
     with zipfile.ZipFile(archive) as packed:
-        assert set(packed.namelist()) == wanted | {"lenet.onnx", WEIGHTS.name, mar.MANIFEST}
+        assert set(packed.namelist()) == wanted | {"net.onnx", WEIGHTS.name, mar.MANIFEST}
 
 
 def test_manifest_names_the_parts(archive):
