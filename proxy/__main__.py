@@ -82,7 +82,7 @@ def application(
         "/readyz": {"GET": health.readyz},
     }
     metrics = Metrics((*routes, "/metrics"))  # the page's files are counted together
-    routes = {**routes, "/metrics": {"GET": metrics.endpoint}, **page.routes(settings)}
+    routes = {**routes, "/metrics": {"GET": metrics.endpoint}, **page.routes(settings, health)}
     app = App(routes, settings.cors_origins, (metrics.observe, access_log.observe))
     for size_class, batcher in batchers.items():
         metrics.batcher(size_class.value, batcher)

@@ -34,7 +34,7 @@ export class Pad extends EventTarget {
     return this.#at > 0;
   }
   get name() {
-    return this.#state.image?.name ?? "digit.png";
+    return this.#state.image?.name ?? "drawing.png";
   }
   get sample() {
     return this.#state.image?.sample ?? null;

@@ -4,22 +4,49 @@ import { offerCamera } from "./camera.js";
 import { showCode } from "./code.js";
 import { Pad } from "./pad.js";
 import { Requests } from "./requests.js";
-import { showEmpty, showError, showResult } from "./result.js";
-import { ServiceError, classify } from "./service.js";
+import { areShown, showClasses, showEmpty, showError, showResult } from "./result.js";
+import { ServiceError, classify, servedModel } from "./service.js";
+import { withArticle } from "./words.js";
 
 const LARGE = 2 ** 20; // bytes; larger images are reduced before they are sent
 const REDUCED = 1600; // pixels; longer side of a reduced image
+const LATER = 1000; // ms until the model is asked for again
 const find = (id) => document.getElementById(id);
 const pad = new Pad(find("pad"));
-const requests = new Requests(send, showResult, fail);
+const requests = new Requests(send, succeed, fail);
 let key = sessionStorage.getItem("key") ?? "";
 let retry = null;
+let latest = null; // result for what is shown
 let opened = 0; // how many images were opened or drawings begun
 
 async function send(signal) {
   clearTimeout(retry);
   return classify(await pad.blob(), pad.name, key, signal);
 }
+
+// The classes are those of the answer, even if the page does not know this model yet, or knows the one before a rollout.
+function succeed(result) {
+  latest = result;
+  const names = namesIn(result);
+  if (!areShown(names)) {
+    showClasses({ input: "image", class_names: names, symbols: [] });
+    showModel();
+  }
+  showResult(result);
+}
+
+async function showModel() {
+  const model = await servedModel();
+  if (!model || (latest && String(namesIn(latest)) !== String(model.class_names))) return setTimeout(showModel, LATER);
+  document.title = `Draw ${withArticle(model.input)}`;
+  for (const place of document.querySelectorAll(".input-name")) place.textContent = withArticle(model.input);
+  find("samples-section").hidden = find("credit").hidden = model.input !== "digit";
+  showClasses(model);
+  if (latest) showResult(latest);
+  else showEmpty();
+}
+
+const namesIn = ({ predictions }) => predictions.all.map((each) => each.class_name);
 
 function fail(error) {
   const known = error instanceof ServiceError;
@@ -47,6 +74,7 @@ pad.addEventListener("replaced", () => {
   clearTimeout(retry);
   refresh();
   requests.replaced({ empty: pad.empty });
+  latest = null;
   if (pad.empty) showEmpty();
 });
 
@@ -138,4 +166,5 @@ find("key-form").addEventListener("submit", (event) => {
 });
 
 showEmpty();
+showModel();
 refresh();

@@ -1,6 +1,7 @@
-// Shows a result (digit, sentence, bars, model input, warnings) or an error.
+// Shows a result (class, sentence, bars, model input, warnings) or an error.
 
-const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+import { withArticle } from "./words.js";
+
 const WARNINGS = {
   blank: "The image is blank.",
   cluttered: "The image has too many lines and shapes to find a digit.",
@@ -15,14 +16,25 @@ const WARNINGS = {
 };
 const NO_RESULT = "no result yet";
 const find = (id) => document.getElementById(id);
-const bars = NAMES.map(bar);
+let model = { input: "image", class_names: [], symbols: [] };
+let bars = [];
 let announcing = null;
+
+// Shows the classes of a model, each by its symbol where it has one.
+export function showClasses(of) {
+  model = of;
+  find("bars").classList.toggle("named", !model.symbols.length);
+  bars = model.class_names.map(bar);
+  find("bars").replaceChildren(...bars);
+}
+
+export const areShown = (names) => String(names) === String(model.class_names);
 
 function bar(name, label) {
   const item = document.createElement("li");
-  item.innerHTML = `<span class="percent"></span><span class="track"><i></i></span><b>${label}</b>`;
+  item.innerHTML = `<span class="percent"></span><span class="track"><i></i></span><b></b>`;
+  item.lastChild.textContent = model.symbols[label] ?? name;
   item.setAttribute("aria-label", `${name}: ${NO_RESULT}`);
-  find("bars").append(item);
   return item;
 }
 
@@ -41,8 +53,8 @@ export function showResult({ predictions, details, milliseconds }) {
 }
 
 // There is no image, or no result for it.
-export function showEmpty(sentence = "Waiting for your digit", aside = "The bars change as you draw.") {
-  for (const [label, name] of NAMES.entries()) {
+export function showEmpty(sentence = "Waiting for your image", aside = "The bars change as you draw.") {
+  for (const [label, name] of model.class_names.entries()) {
     bars[label].className = "";
     bars[label].style.setProperty("--p", 0);
     bars[label].setAttribute("aria-label", `${name}: ${NO_RESULT}`);
@@ -68,13 +80,12 @@ export function showError({ message, code, id }) {
 
 function describe(verdict, best, second) {
   const sure = `${percent(best.probability).replace(">", "More than")} sure`;
-  if (verdict === "not_a_digit") return ["?", "This does not look like a digit.", `If it is one, it is most likely ${article(best)}.`];
+  const [is, symbol] = [withArticle(best.class_name), model.symbols[best.label] ?? ""];
+  if (verdict === "not_a_digit") return ["?", `This does not look like ${withArticle(model.input)}.`, `If it is one, it is most likely ${is}.`];
   if (verdict === "uncertain")
-    return [String(best.label), `This may be ${article(best)}.`, `${sure}. It could also be ${article(second)} (${percent(second.probability)}).`];
-  return [String(best.label), `This is ${article(best)}.`, `${sure}.`];
+    return [symbol, `This may be ${is}.`, `${sure}. It could also be ${withArticle(second.class_name)} (${percent(second.probability)}).`];
+  return [symbol, `This is ${is}.`, `${sure}.`];
 }
-
-const article = ({ class_name: name }) => `${name === "eight" ? "an" : "a"} ${name}`;
 
 // Never "0 %" or "100 %": the model is never certain.
 function percent(probability) {

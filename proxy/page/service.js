@@ -24,6 +24,12 @@ export async function classify(blob, name, key, signal) {
   throw new ServiceError(message, { code, id, retryAfter: seconds === null ? null : 1000 * seconds });
 }
 
+// Resolves to what the served model says of itself, or null where that is not known yet.
+export async function servedModel() {
+  const response = await fetch(new URL("page/model.json", document.baseURI)).catch(() => null);
+  return response?.ok ? response.json() : null;
+}
+
 async function send(body, key, signal) {
   const headers = key ? { "X-API-Key": key } : {};
   const aborted = new AbortController();

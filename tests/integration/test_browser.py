@@ -133,7 +133,7 @@ def test_undo_redo_and_clear_by_button_and_key(page):
     page.click("#undo")
     numeral(page).to_have_text("1")
     page.click("#clear")
-    expect(page.locator("#sentence")).to_have_text("Waiting for your digit")
+    expect(page.locator("#sentence")).to_have_text("Waiting for your image")
     expect(page.locator("#bars li.best")).to_have_count(0)
     expect(page.locator("#clear")).to_be_disabled()
     page.click("#undo")
@@ -152,7 +152,7 @@ def test_drawing_by_keyboard_alone(page):
     page.keyboard.press(" ")
     numeral(page).to_have_text("7")
     page.keyboard.press("Delete")
-    expect(page.locator("#sentence")).to_have_text("Waiting for your digit")
+    expect(page.locator("#sentence")).to_have_text("Waiting for your image")
     page.keyboard.press("Backspace")
     numeral(page).to_have_text("7")
 
@@ -309,7 +309,7 @@ def test_the_saved_image_is_the_image_that_was_sent(page):
     numeral(page).to_have_text("7")
     with page.expect_download() as saved:
         page.click("#save")
-    assert saved.value.suggested_filename == "digit.png"
+    assert saved.value.suggested_filename == "drawing.png"
     with Image.open(saved.value.path()) as drawn:
         assert drawn.size == (280, 280)
         assert drawn.convert("L").getpixel((0, 0)) == 0

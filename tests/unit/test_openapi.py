@@ -10,9 +10,11 @@ import decode
 from proxy import VERSION, errors, page
 from proxy.settings import Settings
 
+CLOTHES = page.Model("clothes", "piece of clothing", ("coat", "bag", "boot"), (), 28, judged=False)
 
-def document(**settings):
-    return json.loads(page.document(Settings(**settings)))
+
+def document(model=None, **settings):
+    return json.loads(page.document(Settings(**settings), model))
 
 
 DOCUMENT = document()
@@ -53,7 +55,7 @@ def concrete(kind=errors.ServiceError):
 
 
 def test_the_document_is_valid():
-    for found in (DOCUMENT, document(api_keys=("secret",))):
+    for found in (DOCUMENT, document(api_keys=("secret",)), document(CLOTHES)):
         openapi_spec_validator.validate(found)
         assert found["openapi"] == "3.1.0"
         assert found["info"]["version"] == VERSION
@@ -143,6 +145,18 @@ def test_limits_follow_the_settings():
     assert "up to 17 file parts" in text
     assert '"maxItems": 17' in text
     assert errors.TooManyImages(17).message in text
+
+
+def test_classes_and_verdict_follow_the_model():
+    schemas = document(CLOTHES)["components"]["schemas"]
+    assert schemas["Class"]["properties"]["class_name"]["enum"] == ["coat", "bag", "boot"]
+    assert schemas["Class"]["properties"]["label"]["maximum"] == 2
+    every = schemas["Prediction"]["properties"]["predictions"]["properties"]["all"]
+    assert (every["minItems"], every["maxItems"]) == (3, 3)
+    assert "verdict" not in (*schemas["Details"]["properties"], *schemas["Details"]["required"])
+    judged = document(CLOTHES._replace(judged=True))["components"]["schemas"]["Details"]
+    assert "verdict" in judged["required"]
+    assert "enum" not in DOCUMENT["components"]["schemas"]["Class"]["properties"]["class_name"]
 
 
 def test_security_is_declared_only_where_keys_are_configured():

@@ -1,6 +1,7 @@
 """The files of / and /docs as served: complete, from this origin only, and cacheable."""
 
 import asyncio
+import json
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -10,13 +11,21 @@ import pytest
 from proxy import page
 from proxy.settings import Settings
 
-ROUTES = page.routes(Settings())
+SERVED = {"name": "toys", "input": "animal", "class_names": ["cat", "unicorn"], "side": 32, "mean": 0.5, "std": 0.2}
 
 
-def get(path, **headers):
+def health(served=None, **details):
+    """Stands for the proxy's Health after a probe."""
+    return SimpleNamespace(details=json.dumps({"details": {"served": served} | details} if served else {}).encode())
+
+
+ROUTES = page.routes(Settings(), health(SERVED))
+
+
+def get(path, routes=ROUTES, **headers):
     """The response of an endpoint, with its headers as a mapping."""
     asked = SimpleNamespace(headers={name.replace("_", "-").lower(): value for name, value in headers.items()})
-    found = asyncio.run(ROUTES[path]["GET"](asked))
+    found = asyncio.run(routes[path]["GET"](asked))
     return SimpleNamespace(status=found.status, body=found.body, headers=dict(found.headers))
 
 
@@ -69,6 +78,7 @@ SOME = (
     "/page/swagger-ui-bundle.js",
     "/page/swagger-ui.css",
     "/openapi.json",
+    "/page/model.json",
     "/favicon.ico",
     "/samples/7.png",
 )
@@ -96,6 +106,26 @@ def test_an_unchanged_file_is_revalidated_and_not_sent_again(path):
 
 def test_every_file_has_an_etag_of_its_own():
     assert len({get(path).headers["etag"] for path in ROUTES}) == len(ROUTES)
+
+
+def test_the_page_learns_the_model_and_whether_it_gives_verdicts():
+    found = json.loads(get("/page/model.json").body)
+    assert found == {
+        "name": "toys", "input": "animal", "class_names": ["cat", "unicorn"], "symbols": [], "side": 32, "judged": False
+    }  # fmt: skip
+    told = page.routes(Settings(), health(SERVED | {"symbols": ["c", "u"]}, verdict="uncertain"))
+    found = json.loads(get("/page/model.json", told).body)
+    assert (found["symbols"], found["judged"]) == (["c", "u"], True)
+    assert get("/page/model.json", page.routes(Settings(), health())).body == b"null"
+
+
+def test_another_model_is_told_as_soon_as_it_answers():
+    answering = health(SERVED)
+    routes = page.routes(Settings(), answering)
+    first = get("/openapi.json", routes)
+    answering.details = health(SERVED | {"name": "other", "class_names": ["dog"]}).details
+    second = get("/openapi.json", routes, If_None_Match=first.headers["etag"])
+    assert (second.status, json.loads(second.body)["info"]["title"]) == (200, "Image classification: other")
 
 
 def test_swagger_ui_comes_from_its_package():
