@@ -14,6 +14,7 @@ MODEL_FILE = next(file for folder in sys.path if (file := Path(folder, "model.js
 MODEL = json.loads(MODEL_FILE.read_text(encoding="utf-8"))
 
 CLASS_NAMES: tuple[str, ...] = tuple(MODEL["class_names"])
+SYMBOLS: tuple[str, ...] = tuple(MODEL.get("symbols", CLASS_NAMES))  # short names
 SIDE: int = MODEL["side"]  # pixels; a picture is SIDE x SIDE, uint8
 
 # Mean and standard deviation of the training pictures, of pixels scaled to [0, 1].

@@ -3,11 +3,9 @@
 import argparse
 import importlib
 import sys
-from pathlib import Path
 from types import ModuleType
 
-# The flat files of handler/ are imported by bare name, exactly as TorchServe's worker imports them from the archive.
-sys.path.insert(0, str(Path(__file__).parent.parent / "handler"))
+from train import own_model
 
 COMMANDS = {
     "fit": "train LeNet on MNIST and save its weights",
@@ -18,16 +16,20 @@ COMMANDS = {
     "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
 }
 RESEARCH = ("ablate", "robustness")
+OF_ANY_MODEL = ("fit", "pack")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train, measure and pack LeNet for MNIST.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     wanted = sys.argv[1:2]
+    own_model.put_on_path(sys.argv[1:])
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if wanted == [name]:  # only the wanted command is imported: packing needs neither torchvision nor matplotlib
             module_of(name).add_arguments(command)
+            if name in OF_ANY_MODEL:
+                own_model.add_argument(command)
     args = parser.parse_args()
     return module_of(args.command).run(args) or 0
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lenet import LeNet
-from train import augment, loop, mnist, teacher
+from train import augment, loop, mnist, own_model, teacher
 from train.loop import Renderings, Run
 from train.measure import accuracy, cross_entropy, logits_of, temperature_of
 from train.mnist import Digits, pixels_of
@@ -52,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     plan = QUICK if args.quick else FULL
     plan = replace(plan, student=replace(plan.student, epochs=args.epochs or plan.student.epochs))
-    out = args.out or (RUN / f"quick-{args.seeds[0]}.pt" if args.quick else WEIGHTS)
+    quick_mnist = args.quick and args.model == own_model.MNIST
+    out = args.out or (RUN / f"quick-{args.seeds[0]}.pt" if quick_mnist else own_model.weights_of(args.model))
     try:
         device = device_of(args.device)
-        train, validation, _ = mnist.load(args.data)
+        train, validation, _ = own_model.splits(args.model, args.data)
         trainer = Trainer(plan, train, validation, device, args.resume)
         nets, histories = trainer.fit(args.seeds)
     except (mnist.DataError, ValueError) as error:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from digit import CLASS_NAMES, SIDE
+
 
 def block(inputs: int, outputs: int, side: int = 3, padding: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -24,7 +26,7 @@ class Teacher(nn.Module):
             block(2 * width, 4 * width),
             block(4 * width, 4 * width),
             nn.Flatten(),
-            nn.Linear(4 * width * 36, 10),
+            nn.Linear(4 * width * ((SIDE - 4) // 4) ** 2, len(CLASS_NAMES)),
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in its stubs
 
