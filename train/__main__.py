@@ -16,7 +16,7 @@ COMMANDS = {
     "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
 }
 RESEARCH = ("ablate", "robustness")
-OF_ANY_MODEL = ("fit", "pack")
+OF_ANY_MODEL = ("fit", "evaluate", "pack")
 
 
 def main() -> int:

@@ -18,9 +18,9 @@ import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
-from digit import CLASS_NAMES
+from digit import CLASS_NAMES, MODEL
 from lenet import LeNet
-from train import mnist, tables
+from train import mnist, own_model, tables
 from train.fit import REPOSITORY, WEIGHTS, record_of
 from train.measure import accuracy, calibration, calibration_error, cross_entropy, logits_of
 from train.mnist import Digits
@@ -34,27 +34,30 @@ FIRST_BATCH = 64  # of validation, whose confusion matrix the original shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="default: the served ones")
+    parser.add_argument("--weights", type=Path, help="default: the served ones")
     parser.add_argument("--data", type=Path, default=mnist.ROOT, help="where MNIST lies or shall lie; default: data/")
     parser.add_argument("--print", action="store_true", help="print the metrics and write nothing")
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        splits = dict(zip(("train", "validation", "test"), mnist.load(args.data), strict=True))
-        logits = {name: logits_of(load(args.weights), digits.pictures) for name, digits in splits.items()}
+        weights = args.weights or own_model.weights_of(args.model)
+        splits = dict(zip(("train", "validation", "test"), own_model.splits(args.model, args.data), strict=True))
+        logits = {name: logits_of(load(weights), digits.pictures) for name, digits in splits.items()}
     except (mnist.DataError, OSError) as error:
         print(f"error: {error}")
         return 1
-    metrics = measure(args.weights, splits, logits)
+    metrics = measure(weights, splits, logits)
     if args.print:
         print(json.dumps(metrics, indent=1))
         return 0
-    METRICS.write_text(json.dumps(metrics, indent=1) + "\n")
-    for path, section, text in tables.sections(metrics, REPOSITORY):
+    own = args.model != own_model.MNIST
+    folder = args.model / "figures" if own else FIGURES
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METRICS.name if own else METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
+    for path, section, text in () if own else tables.sections(metrics, REPOSITORY):
         tables.fill(path, section, text)
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    figures.draw(FIGURES, metrics, splits, logits["test"], record_of(args.weights))
+    figures.draw(folder, metrics, splits, logits["test"], record_of(weights))
     print(tables.splits(metrics))
     return 0
 
@@ -71,7 +74,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
     test, answers = splits["test"], logits["test"]
     return {
         "command": COMMAND,
-        "weights": str(weights.resolve().relative_to(REPOSITORY)),
+        "weights": os.path.relpath(weights, REPOSITORY),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in LeNet().parameters()),
         "seed": record_of(weights)["seed"],
@@ -91,7 +94,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
             "size": FIRST_BATCH,
             "confusion": confusion(logits["validation"][:FIRST_BATCH], splits["validation"].labels[:FIRST_BATCH]),
         },
-        "seeds": seeds(splits),
+        "seeds": seeds(splits) if MODEL["name"] == "mnist" else {},
     }
 
 
@@ -112,7 +115,7 @@ def confusion(logits: Tensor, labels: Tensor) -> list[list[int]]:
 
 
 def per_class(logits: Tensor, labels: Tensor) -> list[dict]:
-    columns = precision_recall_fscore_support(labels, logits.argmax(1))
+    columns = precision_recall_fscore_support(labels, logits.argmax(1), labels=range(len(CLASS_NAMES)), zero_division=0)
     return [
         {"class_name": name, "precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
         for name, p, r, f, n in zip(CLASS_NAMES, *columns, strict=True)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 import torch
 
 from lenet import LeNet
-from train import evaluate, mnist, tables
+from train import evaluate, mnist, own_model, tables
 from train.measure import accuracy, cross_entropy, logits_of
 from train.recipe import SEEDS
 
@@ -91,7 +92,7 @@ def test_interval_by_hand():
 
 
 def test_missing_weights_are_one_plain_line(tmp_path, capsys):
-    args = type("Args", (), {"weights": tmp_path / "none.pt", "data": mnist.ROOT, "print": True})
+    args = Namespace(weights=tmp_path / "none.pt", data=mnist.ROOT, print=True, model=own_model.MNIST)
     assert evaluate.run(args) == 1
     assert capsys.readouterr().out.startswith("error: ")
 

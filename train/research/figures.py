@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from digit import CLASS_NAMES
+from digit import CLASS_NAMES, SIDE, SYMBOLS
 from train.augment import Distortion, augment
 from train.measure import BINS
 from train.mnist import Digits
@@ -18,7 +18,8 @@ from train.recipe import FULL
 INK = "#20508c"
 WARM = "#d2691e"
 EACH = 9  # distorted copies of a digit in the figure of the augmentation
-PER_ROW = 12  # mistakes in a row of their gallery
+PER_ROW = 12  # mistakes in a row of their gallery ...
+MOST = 120  # ... and in all
 
 
 def draw(folder: Path, metrics: dict, splits: dict[str, Digits], test_logits: Tensor, record: dict) -> None:
@@ -26,8 +27,8 @@ def draw(folder: Path, metrics: dict, splits: dict[str, Digits], test_logits: Te
     test, batch = metrics["test"], metrics["first_validation_batch"]
     n, accuracy = metrics["splits"]["test"]["n"], metrics["splits"]["test"]["accuracy"]
     drawn = {
-        "confusion-test": confusion(test["confusion"], f"Test set: {n:,} digits, {accuracy:.2%} right"),
-        "confusion-batch": confusion(batch["confusion"], f"First validation batch: {batch['size']} digits"),
+        "confusion-test": confusion(test["confusion"], f"Test set: {n:,} pictures, {accuracy:.2%} right"),
+        "confusion-batch": confusion(batch["confusion"], f"First validation batch: {batch['size']} pictures"),
         "reliability": reliability(test["calibration"], test["calibration_error"]),
         "curves": curves(record),
         "mistakes": mistakes(splits["test"], test["mistakes"]),
@@ -48,8 +49,8 @@ def confusion(counts: list[list[int]], title: str) -> Figure:
         if matrix[row, column]:
             colour = "white" if share[row, column] > 0.3 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=10)
-    axes.set_xticks(range(10), CLASS_NAMES, rotation=45)
-    axes.set_yticks(range(10), CLASS_NAMES)
+    axes.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES, rotation=45)
+    axes.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES)
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     return figure
 
@@ -79,14 +80,14 @@ def curves(record: dict) -> Figure:
         left,
         epochs,
         [e["train_loss"] for e in history],
-        "training objective: teacher and labels, then labels alone",
+        "training objective, distorted pictures",
         WARM,
     )
-    _curve(left, epochs, [e["validation_loss"] for e in history], "validation cross-entropy, plain digits", INK)
+    _curve(left, epochs, [e["validation_loss"] for e in history], "validation cross-entropy, plain pictures", INK)
     left.set(title="Loss by epoch", xlabel="epoch", ylabel="loss (nats)", yscale="log")
     left.legend()
     _curve(right, epochs, [100 * e["validation_accuracy"] for e in history], "validation", INK)
-    right.set(title="Accuracy by epoch, averaged weights", xlabel="epoch", ylabel="accuracy (%)", ylim=(98.5, 100))
+    right.set(title="Accuracy by epoch, averaged weights", xlabel="epoch", ylabel="accuracy (%)", ylim=(None, 100))
     right.legend(loc="lower right")
     return figure
 
@@ -97,28 +98,36 @@ def _curve(axes: Axes, x: list, y: list, label: str, colour: str) -> None:
 
 
 def mistakes(test: Digits, wrong: list[dict]) -> Figure:
-    """Every wrongly classified test digit with its true and its predicted class, the surest mistake first."""
-    rows = max(-(-len(wrong) // PER_ROW), 1)
+    """Up to MOST wrongly classified test pictures with their true and predicted classes, the surest mistake first."""
+    rows = max(-(-min(len(wrong), MOST) // PER_ROW), 1)
     figure, grid = plt.subplots(rows, PER_ROW, figsize=(PER_ROW, 1.5 * rows + 0.6), layout="constrained", squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, mistake in zip(grid.flat, wrong, strict=False):
         axes.imshow(test.pictures[mistake["index"]], cmap="gray_r")
-        axes.set_title(f"{mistake['true']} read as {mistake['predicted']}\n{mistake['probability']:.0%}", fontsize=9)
-    figure.suptitle(f"All {len(wrong)} mistakes on the test set: true class, predicted class, its probability")
+        axes.set_title(
+            f"{SYMBOLS[mistake['true']]}\nread as {SYMBOLS[mistake['predicted']]}\n{mistake['probability']:.0%}",
+            fontsize=7,
+        )
+    shown = f"All {len(wrong)}" if len(wrong) <= MOST else f"The surest {MOST} of {len(wrong)}"
+    figure.suptitle(f"{shown} mistakes on the test set: true class, predicted class, its probability")
     return figure
 
 
 def augmentation(train: Digits, distortion: Distortion) -> Figure:
-    """One training digit of each class, and what training makes of it."""
-    firsts = [int((train.labels == label).nonzero()[0, 0]) for label in range(10)]
+    """One training picture of each class, and what training makes of it."""
+    firsts = [int((train.labels == label).nonzero()[0, 0]) for label in range(len(CLASS_NAMES))]
     plain = train.pictures[firsts]
-    copies = augment(plain.repeat(EACH, 1, 1), distortion, torch.Generator().manual_seed(0)).reshape(EACH, 10, 28, 28)
-    figure, grid = plt.subplots(10, EACH + 1, figsize=(EACH + 1, 10.6), layout="constrained")
+    copies = augment(plain.repeat(EACH, 1, 1), distortion, torch.Generator().manual_seed(0)).reshape(
+        EACH, -1, SIDE, SIDE
+    )
+    figure, grid = plt.subplots(
+        len(firsts), EACH + 1, figsize=(EACH + 1, len(firsts) + 0.6), layout="constrained", squeeze=False
+    )
     for row, column in np.ndindex(grid.shape):
         axes = grid[row, column]
         axes.imshow(copies[column - 1, row] if column else plain[row], cmap="gray_r", vmin=0, vmax=255)
         axes.axis("off")
     grid[0, 0].set_title("original", fontsize=10)
-    figure.suptitle("A training digit of each class (left) and what augmentation makes of it")
+    figure.suptitle("A training picture of each class (left) and what augmentation makes of it")
     return figure
