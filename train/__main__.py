@@ -10,13 +10,14 @@ from train import own_model
 COMMANDS = {
     "fit": "train LeNet on MNIST and save its weights",
     "evaluate": "measure the committed weights; write metrics.json, the README's table and the figures",
+    "served": "send the test pictures to a running service and count its right answers",
     "calibrate": "learn on validation when the handler says `uncertain` or `not_a_digit`",
     "pack": "make model_store/mnist.mar from the weights and handler/",
     "ablate": "train the plan one step at a time and write the table of what each step is worth",
     "robustness": "measure the served code on pictures unlike MNIST's; write the table and its figure",
 }
 RESEARCH = ("ablate", "robustness")
-OF_ANY_MODEL = ("fit", "evaluate", "pack")
+OF_ANY_MODEL = ("fit", "evaluate", "served", "pack")
 
 
 def main() -> int:
