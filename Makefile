@@ -11,11 +11,20 @@ TRAINING := $(VENV)/.training
 TESTS := $(VENV)/.tests
 MUTANTS := $(VENV)/.mutants
 JVM_CACHE := $(VENV)/torchserve.aot
-MAR := model_store/mnist.mar
-WEIGHTS := train/weights/mnist-classifier.pt
 ARGS ?=
 # two files of tests at a time: most tests wait for a service
 PYTEST = $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+# the folder of another model (docs/own-model.md): its weights and its archive lie there
+MODEL :=
+ifeq ($(MODEL),)
+MAR := model_store/mnist.mar
+INPUTS := train/weights/mnist-classifier.pt
+else
+MAR := $(MODEL)/mnist.mar
+INPUTS := $(wildcard $(addprefix $(MODEL)/,*.py *.json *.onnx weights.pt))
+OF_MODEL := --model $(MODEL)
+export MODEL_STORE := $(MODEL)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help serve setup mar rollout rollback test test-unit test-integration test-browser test-faults check train train-quick retrain evaluate robustness ablate bench soak chaos mutants report audit clean
@@ -23,13 +32,13 @@ PYTEST = $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: setup $(MAR) ## set up where needed, then serve on port 3001 until Ctrl-C
+serve: setup $(MAR) ## set up where needed, then serve on port 3001 until Ctrl-C; MODEL=folder: another model
 	@exec $(PY) -m serve
 
 setup: $(INSTALLED) $(JVM_CACHE) ## virtual environment and the packages that serving needs
 
 mar: $(INSTALLED) ## pack the archive; VERSION=1.1 names another version
-	@$(PY) -m train pack --version $(VERSION) $(ARGS)
+	@$(PY) -m train pack --version $(VERSION) $(OF_MODEL) $(ARGS)
 
 rollout: $(INSTALLED) ## change the running service to the packed archive without losing a request
 	@$(PY) -m serve.rollout $(ARGS)
@@ -57,10 +66,10 @@ check: $(TESTS) ## lint, format and types
 	@$(PY) -m mypy
 
 train: $(TRAINING) ## train LeNet on MNIST and save its weights
-	@$(PY) -m train fit $(ARGS)
+	@$(PY) -m train fit $(OF_MODEL) $(ARGS)
 
 train-quick: $(TRAINING) ## the same in half a minute, into a folder of its own, to see that it works
-	@$(PY) -m train fit --quick $(ARGS)
+	@$(PY) -m train fit --quick $(OF_MODEL) $(ARGS)
 
 retrain: $(TRAINING) ## all that follows from the recipe: five seeds, verdicts, metrics, robustness, archive
 	@$(PY) -m train fit --all-seeds $(ARGS)
@@ -70,7 +79,7 @@ retrain: $(TRAINING) ## all that follows from the recipe: five seeds, verdicts, 
 	@$(PY) -m train pack --version $(VERSION)
 
 evaluate: $(TRAINING) ## measure the weights; write metrics, the README's table and the figures
-	@$(PY) -m train evaluate $(ARGS)
+	@$(PY) -m train evaluate $(OF_MODEL) $(ARGS)
 
 robustness: $(TRAINING) ## measure the weights on pictures unlike MNIST's
 	@$(PY) -m train robustness $(ARGS)
@@ -111,5 +120,5 @@ $(TRAINING) $(TESTS) $(MUTANTS): | $(INSTALLED)
 $(JVM_CACHE): $(INSTALLED) config.properties serve/log4j2.xml
 	@$(PY) -m serve.jvm_cache
 
-$(MAR): $(INSTALLED) $(WEIGHTS) $(wildcard handler/*.py handler/*.json) train/pack.py serve/archive.py train/onnx_graph.py
-	@$(PY) -m train pack --version $(VERSION)
+$(MAR): $(INSTALLED) $(INPUTS) $(wildcard handler/*.py handler/*.json) train/pack.py serve/archive.py train/onnx_graph.py
+	@$(PY) -m train pack --version $(VERSION) $(OF_MODEL)

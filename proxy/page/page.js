@@ -38,6 +38,7 @@ function succeed(result) {
 async function showModel() {
   const model = await servedModel();
   if (!model || (latest && String(namesIn(latest)) !== String(model.class_names))) return setTimeout(showModel, LATER);
+  find("brand").textContent = model.name;
   document.title = `Draw ${withArticle(model.input)}`;
   for (const place of document.querySelectorAll(".input-name")) place.textContent = withArticle(model.input);
   find("samples-section").hidden = find("credit").hidden = model.input !== "digit";
