@@ -44,5 +44,5 @@ USER 10001:0
 EXPOSE 3001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-m", "serve.health"]
+    CMD ["python", "-m", "serve.health_check"]
 CMD ["python", "-m", "serve"]

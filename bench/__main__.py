@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import measure, pictures, report, servers
+from bench import images, measurements, servers, summary
 from train.mnist import DataError
 
 
@@ -33,9 +33,9 @@ def main() -> int:
         return 1
     show(results)
     if not args.no_save:
-        report.save(results)
-        report.draw(results["closed_loop"])
-        print(f"written: {report.RESULTS}, {report.FIGURES}/{{throughput,latency}}.svg")
+        summary.save(results)
+        summary.draw(results["closed_loop"])
+        print(f"written: {summary.RESULTS}, {summary.FIGURES}/{{throughput,latency}}.svg")
     return 0
 
 
@@ -52,15 +52,15 @@ def parser() -> argparse.ArgumentParser:
 
 def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
     """All measurements."""
-    files = pictures.write(folder)
+    files = images.write(folder)
     plain, many = files["png"], [int(each) for each in args.connections.split(",")]
     with ExitStack() as running:
-        stack, start = measure.start(folder)
+        stack, start = measurements.start(folder)
         running.callback(stack.stop)
         service, direct = servers.ours(stack)
         others = running.enter_context(servers.peers(wanted, folder))
-        closed = measure.rounds([service, direct, *others], plain, many, args.rounds, args.seconds)
-        most = max(many, key=lambda each: report.middle(closed, str(each), "service", "rate"))
+        closed = measurements.rounds([service, direct, *others], plain, many, args.rounds, args.seconds)
+        most = max(many, key=lambda each: summary.middle(closed, str(each), "service", "rate"))
         mosec = [other for other in others if other.name == "mosec"]
         return {
             "taken": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,10 +68,10 @@ def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
             "machine": servers.versions(),
             "start_seconds": start,
             "closed_loop": closed,
-            "formats": measure.formats([service, *mosec], files, args.seconds, min(args.rounds, 3)),
-            "batch": measure.batches(service, plain, args.seconds),
-            "open_loop": measure.open_loops(service, plain, most, args.seconds * 2, args.rounds),
-            "neighbour": measure.neighbour(service, plain, args.seconds * 2),
+            "formats": measurements.formats([service, *mosec], files, args.seconds, min(args.rounds, 3)),
+            "batch": measurements.batches(service, plain, args.seconds),
+            "open_loop": measurements.open_loops(service, plain, most, args.seconds * 2, args.rounds),
+            "neighbour": measurements.neighbour(service, plain, args.seconds * 2),
             "memory_mib": servers.memory(stack),
         }
 
@@ -79,13 +79,13 @@ def bench(args: argparse.Namespace, wanted: list[str], folder: Path) -> dict:
 def show(results: dict) -> None:
     """Print what was measured."""
     print(", ".join(f"{name} {what}" for name, what in results["machine"].items()))
-    print(report.table(results["closed_loop"]))
+    print(summary.table(results["closed_loop"]))
     for each in results["formats"][-1:]:
         for form, runs in each.items():
             print(f"{form:5} at 64: " + ", ".join(f"{name} {run['rate']:.0f}/s" for name, run in runs.items()))
     for callers, run in results["batch"].items():
         print(f"batch endpoint, {callers} callers: {run['pictures']} pictures/s")
-    print(report.open_loop(results["open_loop"]))
+    print(summary.open_loop(results["open_loop"]))
     print(f"beside pictures of 12 megapixels: {results['neighbour']['beside']}; alone {results['neighbour']['alone']}")
     print(f"started in {results['start_seconds']} s; memory, MiB: {results['memory_mib']}")
 

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from bench import closed_loop, pictures
+from bench import closed_loop, images
 from bench.servers import ours
 from tests.stack import Stack
 
@@ -33,7 +33,7 @@ def main() -> None:
     if not shutil.which("wrk"):
         sys.exit("error: wrk is missing; apt-get install wrk (Debian, Ubuntu) or brew install wrk")
     with tempfile.TemporaryDirectory(prefix="mnist-budget-") as folder:
-        file = pictures.write(Path(folder))["png"]
+        file = images.write(Path(folder))["png"]
         stack = Stack(Path(folder), LOG_FORMAT="json")
         stack.start()
         try:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
-from client.pictures import Picture, find
-from client.report import FORMATS
+from client.files import Picture, find
+from client.formats import FORMATS
 from client.service import Outcome, Service, ServiceFailure
 
 URL = "http://127.0.0.1:3001"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from client.pictures import Picture
+from client.files import Picture
 
 BYTES = 16 * 1024 * 1024  # of pictures in one request; beyond it a new one begins
 ATTEMPTS = 6  # of one request

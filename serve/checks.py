@@ -4,7 +4,7 @@ import shutil
 from importlib.metadata import distributions
 
 from serve import install
-from serve.torchserve import JAVA
+from serve.torchserve_command import JAVA
 
 
 class MissingError(Exception):

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from proxy.settings import Settings
-from serve.torchserve import CACHE, CONFIG, environment, jvm
+from serve.torchserve_command import CACHE, CONFIG, environment, jvm
 
 
 def main() -> None:

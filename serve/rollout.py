@@ -27,7 +27,7 @@ from serve.logs import failure
 from serve.process import ManagedProcess
 from serve.supervisor import RESTART
 from serve.temporary import temporary_folder
-from serve.torchserve import ROOT, command, environment
+from serve.torchserve_command import ROOT, command, environment
 
 PATIENCE = 120  # seconds for a TorchServe to start and prove itself
 IMAGE = ROOT / "samples/7.png"

@@ -17,9 +17,9 @@ from time import monotonic, sleep
 
 from proxy.settings import Settings
 from serve import logs as torchserve_logs
-from serve import ports, torchserve
+from serve import ports, torchserve_command
 from serve.archive import copy
-from serve.health import base_url, readyz
+from serve.health_check import base_url, readyz
 from serve.process import ManagedProcess
 
 PATIENCE = 120  # seconds without a ready service: at first the start has failed, later something hangs
@@ -54,16 +54,16 @@ class Supervisor:
         archive = copy(settings.model_store / "mnist.mar", settings.home / "rollout/served")
         self._torchserve = ManagedProcess(
             "TorchServe",
-            partial(torchserve.command, archive, temp),
+            partial(torchserve_command.command, archive, temp),
             cwd=settings.home,
-            environment=torchserve.environment(settings, self._logs, temp),
+            environment=torchserve_command.environment(settings, self._logs, temp),
             output=self._logs / "jvm.log",
             batch=True,
         )
         self._proxy = ManagedProcess(
             "proxy",
             [sys.executable, "-m", "proxy"].copy,
-            cwd=torchserve.ROOT,
+            cwd=torchserve_command.ROOT,
             environment=os.environ
             | {"TS_KEY_FILE": str(self._key_file), "TS_INFERENCE_PORT": str(settings.ts_inference_port)},
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.pictures import camera
+from bench.images import camera
 from tests import bad_images, bad_requests
 from tests.faults import clients, report
 from tests.load import Tally, load, sample_cases

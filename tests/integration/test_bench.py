@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import closed_loop, open_loop, report, servers
-from bench.pictures import FORMATS, PHOTO, encoded, read
+from bench import closed_loop, open_loop, servers, summary
+from bench.images import FORMATS, PHOTO, encoded, read
 from reader import read as read_images
 from tests.integration.test_serving import SAMPLES
 
@@ -88,4 +88,4 @@ def test_memory_is_counted_by_program(service):
 
 def test_ratios_are_medians_of_the_rounds_own():
     rounds = [{"64": {"service": {"rate": a}, "mosec": {"rate": b}}} for a, b in ((10, 5), (40, 10), (9, 9))]
-    assert report.ratios(rounds, "64", "mosec") == 2
+    assert summary.ratios(rounds, "64", "mosec") == 2

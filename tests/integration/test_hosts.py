@@ -42,7 +42,7 @@ own_mounts = pytest.mark.skipif(not possible(*MOUNTS), reason="unshare is missin
 
 SERVED = """
 python -m serve > "$OUTPUT" 2>&1 & server=$!  # ends with the namespace
-until python -m serve.health; do kill -0 $server || exit 1; sleep 0.1; done
+until python -m serve.health_check; do kill -0 $server || exit 1; sleep 0.1; done
 """
 
 
@@ -84,7 +84,7 @@ def test_two_copies_need_two_ports(model_store, tmp_path):
     script = f"""
         {CURL} http://localhost:3001/api/mnist
         PORT=3101 python -m serve > "$OUTPUT-2" 2>&1 & second=$!
-        until PORT=3101 python -m serve.health; do kill -0 $second || exit 1; sleep 0.1; done
+        until PORT=3101 python -m serve.health_check; do kill -0 $second || exit 1; sleep 0.1; done
         {CURL} http://localhost:3101/api/mnist
     """
     answered, said = in_own_network(script, tmp_path, model_store)
@@ -174,7 +174,7 @@ def test_a_temporary_folder_where_nothing_may_be_executed(settings, tmp_path):
 def test_a_container_without_exec_says_so_at_the_start(settings):
     """TorchServe alone has RUN_DIR only; what does not work there is said, not found out."""
     folder = Path(tempfile.mkdtemp(prefix="noexec-"))
-    command = [*MOUNTS, "sh", "-c", NOEXEC, "sh", sys.executable, "-m", "deploy.torchserve"]
+    command = [*MOUNTS, "sh", "-c", NOEXEC, "sh", sys.executable, "-m", "deploy.run_torchserve"]
     environment = os.environ | settings | {"NOEXEC": str(folder), "RUN_DIR": str(folder)}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

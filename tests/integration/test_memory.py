@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from bench.decode import LARGE, peak_memory
+from bench.decoders import LARGE, peak_memory
 
 BOUND = 360  # MiB; 40 megapixels of RGBA take 153, and OpenCV's decoders hold them twice
 BOUND_ANIMATED = 520  # ... of an animated WebP three times

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from client.__main__ import main
-from client.pictures import find
+from client.files import find
 
 SEVEN = {"class_name": "seven", "label": 7, "probability": 0.75}
 GOOD = {"predictions": {"all": [], "prediction": SEVEN}, "success": True}

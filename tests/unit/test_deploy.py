@@ -236,7 +236,7 @@ def test_image_runs_as_nobody_in_particular():
 
 def test_image_holds_what_serving_and_packing_import():
     """No test, no document, no secret goes to the build; every module that the image runs does."""
-    for wanted in ("handler/decode.py", "proxy/app.py", "serve/log4j2.xml", "train/pack.py", "deploy/torchserve.py",
+    for wanted in ("handler/decode.py", "proxy/app.py", "serve/log4j2.xml", "train/pack.py", "deploy/run_torchserve.py",
                    "train/weights/mnist-classifier.pt", "samples/7.png", "requirements.txt"):  # fmt: skip
         assert (ROOT / wanted).exists()
         assert not ignored(wanted)

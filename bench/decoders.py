@@ -1,4 +1,4 @@
-"""`python -m bench.decode`: what it costs to decode and to read images; fills the tables in docs/pictures.md.
+"""`python -m bench.decoders`: what it costs to decode and to read images; fills the tables in docs/pictures.md.
 
 Times are of one thread, the best of ROUNDS means, since anything else on the machine only ever adds to them. Memory is
 the peak of a process that reads one image, less what it held before (Linux only).
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from bench import pictures
+from bench import images
 from decode import decode
 from reader import Reading, read
 from train import tables
@@ -30,7 +30,7 @@ LARGE = 8000, 5000  # pixels: the largest that is read by default
 
 
 def main() -> int:
-    files = images()
+    files = samples()
     decoders = [
         [name, f"{len(data) / 1000:,.1f}", *(_shown(_seconds(lambda f=f, d=data: f(d))) for f in DECODERS.values())]
         for name, data in files.items()
@@ -49,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def images() -> dict[str, bytes]:
+def samples() -> dict[str, bytes]:
     """One digit in each format and size that counts, and a photo-like JPEG of 12 megapixels."""
     small = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)
     page = 255 - cv2.resize(small, (1000, 1000), interpolation=cv2.INTER_CUBIC)
@@ -61,7 +61,7 @@ def images() -> dict[str, bytes]:
     photo = np.clip((sheet * light)[..., None] + rng.normal(0, 5, (3000, 4000, 3)), 0, 255).astype(np.uint8)
     clear = np.dstack([np.zeros_like(small)] * 3 + [small])
     forms = ("200", "canvas", "photo")
-    scan, canvas, phone = (pictures.encoded(small, form, np.random.default_rng(0)) for form in forms)
+    scan, canvas, phone = (images.encoded(small, form, np.random.default_rng(0)) for form in forms)
     return {
         "28×28 grey PNG": _file(small, "PNG"),  # noqa: RUF001
         "28×28 RGB PNG": _file(np.dstack([small] * 3), "PNG"),  # noqa: RUF001
@@ -106,7 +106,7 @@ def large_images() -> Iterator[tuple[str, bytes]]:
 
 def peak_memory(image: bytes) -> float:
     """MiB that reading an image adds to the peak of a fresh process that has read a small one before."""
-    script = f"import sys; sys.path[:0] = {sys.path!r}; from bench.decode import print_peak; print_peak()"
+    script = f"import sys; sys.path[:0] = {sys.path!r}; from bench.decoders import print_peak; print_peak()"
     done = subprocess.run([sys.executable, "-c", script], input=image, capture_output=True, check=True)
     return int(done.stdout) / 1024
 

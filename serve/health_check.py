@@ -1,4 +1,4 @@
-"""`python -m serve.health`, the image's health check: exits with 0 while /readyz of this machine's service says 200.
+"""`python -m serve.health_check`, run by the image: exits with 0 while /readyz of this machine's service says 200.
 
 It asks loopback directly: `http_proxy` and its kin in the environment are for other machines.
 """

@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench import closed_loop, open_loop, pictures
+from bench import closed_loop, images, open_loop
 from bench.servers import Server, upload
 from tests.stack import Stack
 
@@ -57,7 +57,7 @@ def formats(servers: list[Server], files: dict[str, Path], seconds: float, count
 def open_loops(service: Server, file: Path, connections: int, seconds: float, count: int) -> list[dict]:
     """Open loop at twice and at half the peak, `count` times over, right after the peak was measured: in a closed loop
     of so many connections. An answer is good if it is the one given alone, and in time."""
-    alone = (upload(service, image) for image in pictures.read(file))
+    alone = (upload(service, image) for image in images.read(file))
     labels = [answer["predictions"]["prediction"]["label"] for answer in alone]
     results: list[dict] = []
     for number in range(1, count + 1):
@@ -72,7 +72,7 @@ def open_loops(service: Server, file: Path, connections: int, seconds: float, co
 
 def neighbour(service: Server, file: Path, seconds: float) -> dict:
     """Small uploads, 16 connections, alone and while one client loops pictures of 12 megapixels."""
-    camera, stop, answered = pictures.camera(), threading.Event(), []
+    camera, stop, answered = images.camera(), threading.Event(), []
 
     def loop() -> None:
         while not stop.is_set():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from client.pictures import Picture
+from client.files import Picture
 from client.service import Outcome
 
 WIDEST = 60  # characters of a name in the table

@@ -1,4 +1,4 @@
-"""`python -m deploy.torchserve`: TorchServe alone, for where a container runtime supervises it.
+"""`python -m deploy.run_torchserve`: TorchServe alone, for where a container runtime supervises it.
 
 archive verified -> folder in RUN_DIR emptied -> exec: SIGTERM reaches the JVM itself, and its end is the container's
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 from proxy.settings import BadSetting, from_environment
 from serve.archive import BrokenArchive
 from serve.temporary import SOCKET, Fitness, fitness, warn
-from serve.torchserve import command, environment
+from serve.torchserve_command import command, environment
 
 
 def main() -> None:
     """Become TorchServe; exits with one line where that cannot be."""
     about = "Become TorchServe. Its settings are among those that python -m proxy --help lists."
-    argparse.ArgumentParser(prog="python -m deploy.torchserve", description=about).parse_args()
+    argparse.ArgumentParser(prog="python -m deploy.run_torchserve", description=about).parse_args()
     try:
         settings = from_environment()
         store, home = settings.model_store.absolute(), settings.home
