@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from digit import MODEL_FILE
 from lenet import LeNet
 from train import augment, loop, mnist, own_model, teacher
 from train.loop import Renderings, Run
@@ -88,8 +89,13 @@ class Trainer:
         torch.set_num_threads(1)
         torch.set_float32_matmul_precision("high")  # of CUDA; the CPU's stays exact
         self._pool = ThreadPoolExecutor(1 if device == "cuda" else 2)
-        code = b"".join(Path(str(module.__file__)).read_bytes() for module in (augment, loop, teacher))
-        self._key = digest(code, device, train.pictures.numpy().tobytes(), train.labels.numpy().tobytes())
+        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, loop, teacher))]
+        self._key = digest(
+            b"".join(file.read_bytes() for file in files),
+            device,
+            train.pictures.numpy().tobytes(),
+            train.labels.numpy().tobytes(),
+        )
 
     def fit(self, seeds: Sequence[int]) -> tuple[list[nn.Module], list[list[dict]]]:
         """The net of each seed in evaluation mode on the CPU, and what each of its epochs measured."""
