@@ -91,9 +91,11 @@ def noise_of(plane: np.ndarray) -> float:
 
 def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
     """Threshold between paper and ink (Otsu's, within reason), level of full ink."""
-    otsu, _ = cv2.threshold(depth, 0, 255, cv2.THRESH_OTSU)
+    step = max(min(depth.shape) // SAMPLED, 1)
+    sample = np.ascontiguousarray(depth[::step, ::step])
+    otsu, _ = cv2.threshold(sample, 0, 255, cv2.THRESH_OTSU)
     threshold = max(otsu, 3 * noise)
-    level = level_of(depth, threshold)
+    level = level_of(sample, threshold)
     return min(max(threshold, 0.4 * level), 0.6 * level), level
 
 

@@ -24,7 +24,7 @@ def find_paper(plane: np.ndarray) -> Paper:
     """Paper under a plane, uint8 [h, w]: the simplest that explains the ring, else the one that explains it best."""
     if min(plane.shape) < SMALLEST:
         return _flat(plane)
-    least, best = np.inf, _flat(plane)
+    least, best = np.inf, None
     for kind in (_bands, _flat, _gradient, _shadowed):
         if (found := kind(plane)) is None:
             continue
@@ -33,7 +33,7 @@ def find_paper(plane: np.ndarray) -> Paper:
             return found
         if off < 0.5 * least:  # a more supple paper has to be much better
             least, best = off, found
-    return best
+    return best or _flat(plane)
 
 
 def depth_of(plane: np.ndarray, paper: np.ndarray | int, sign: int) -> np.ndarray:

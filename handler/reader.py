@@ -1,6 +1,6 @@
 """Images as uploaded -> pictures for the model.
 
-decode each -> those that are MNIST's already pass as they are -> the rest is canonicalized.
+decode each -> those that are MNIST's already, or its negatives, pass as they are -> the rest is canonicalized.
 """
 
 import logging
@@ -18,6 +18,7 @@ from reading import Origin, Reading
 from transparency import opaque
 
 _PLAIN = Reading()
+_NEGATIVE = Reading(("inverted",))
 
 
 def read(
@@ -33,7 +34,8 @@ def read(
     outcomes: list[Reading | PictureError] = [_PLAIN] * len(images)
     pictures = np.zeros((len(images), SIDE, SIDE), np.uint8)
     lossy = np.zeros(len(images), bool)
-    waiting: dict[int, np.ndarray] = {}  # pixels of what is certainly no picture of MNIST's
+    small: list[int] = []  # places of those that may be MNIST's ...
+    larger: dict[int, np.ndarray] = {}  # ... and pixels of those that cannot
     for i, data in enumerate(images):
         try:
             pixels, lossy[i] = decode(data, limits[i])
@@ -41,15 +43,32 @@ def read(
             outcomes[i] = error.with_traceback(None)  # its frames hold it, and the pixels: until the next gc
             continue
         if (grey := _small_grey(pixels)) is None:
-            waiting[i] = pixels
+            larger[i] = pixels
         else:
             pictures[i] = grey
-    settled, cleaned = as_mnist(pictures, lossy)
-    for i in map(int, np.flatnonzero(~settled)):
-        if isinstance(outcomes[i], Reading):
-            outcomes[i] = _canonicalized(waiting.get(i, pictures[i]), cleaned[i])
+            small.append(i)
+    settled = _settled(pictures, small, lossy)
+    for i, outcome in enumerate(outcomes):
+        if i in settled:
+            outcomes[i] = settled[i]
+        elif isinstance(outcome, Reading):
+            outcomes[i] = _canonicalized(larger.get(i, pictures[i]), pictures[i])
     readable = [isinstance(outcome, Reading) for outcome in outcomes]
-    return cleaned if all(readable) else cleaned[readable], outcomes
+    return pictures if all(readable) else pictures[readable], outcomes
+
+
+def _settled(pictures: np.ndarray, small: Sequence[int], lossy: np.ndarray) -> dict[int, Reading]:
+    """Readings of those among the `small` that are MNIST's, or its negatives; their pictures are made so in place."""
+    settled: dict[int, Reading] = {}
+    left = np.array(small, int)
+    for reading in (_PLAIN, _NEGATIVE):
+        if left.size:
+            asked = pictures[left] if reading is _PLAIN else ~pictures[left]
+            found, cleaned = as_mnist(asked, lossy[left])
+            pictures[left[found]] = cleaned[found]
+            settled.update(dict.fromkeys(left[found].tolist(), reading))
+            left = left[~found]
+    return settled
 
 
 def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | PictureError:

@@ -18,7 +18,7 @@ from digit import SIDE
 class Origin(Enum):
     """Where the picture that the model sees comes from."""
 
-    OWN = "own"  # the image is one of MNIST's kind already and passed as it is
+    OWN = "own"  # the image is one of MNIST's kind already, or its negative, and passed as it is
     READ = "read"  # made from the image
     CHOSEN = "chosen"  # the same, and chosen from several by vote.py
 

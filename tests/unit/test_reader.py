@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from decode import EmptyImage, ImageTooLarge, UndecodableImage
-from reader import Reading, read
+from reader import Origin, Reading, read
 from train.mnist import download
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,25 @@ def test_every_mnist_picture_passes_bit_for_bit(part):
         pictures, outcomes = read([png(picture) for picture in some])
         assert np.array_equal(pictures, some)
         assert set(outcomes) == {Reading()}
+
+
+def test_mnists_negatives_pass_bit_for_bit():
+    download()
+    mnist = np.fromfile(RAW / "t10k-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 28, 28)
+    pictures, outcomes = read([png(255 - picture) for picture in mnist])
+    assert np.array_equal(pictures, mnist)
+    assert set(outcomes) == {Reading(("inverted",))}
+
+
+def test_a_batch_of_all_kinds_keeps_its_order(digit):
+    large = cv2.resize(digit, (84, 84), interpolation=cv2.INTER_CUBIC)
+    moved = np.roll(digit, 3, axis=1)
+    kinds = [png(255 - digit), png(255 - large), png(255 - moved), png(digit)]
+    pictures, outcomes = read(kinds)
+    alone = [read([image]) for image in kinds]
+    assert np.array_equal(pictures, [picture for (picture,), _ in alone])
+    assert outcomes == [outcome for _, (outcome,) in alone]
+    assert [outcome.origin for outcome in outcomes] == [Origin.OWN, Origin.READ, Origin.READ, Origin.OWN]
 
 
 def test_an_error_stays_in_its_place(digit):
