@@ -17,7 +17,7 @@ from tests.stack import ROOT
 
 TREE = ROOT / "run/mutants"
 # Mutmut knows a mutant by the name that its module is imported under, and takes `src` for a folder of imports.
-PLACES = {"handler": "src", "proxy": "src/proxy"}
+PLACES = {"handler": "src", "proxy": "src/proxy", "samples": "src/samples"}
 CONFIGURATION = """
 [mutmut]
 source_paths = src
@@ -27,8 +27,7 @@ also_copy =
 {copied}
 pytest_add_cli_args =
     --override-ini=pythonpath=src
-    --override-ini=addopts=--import-mode=importlib
-    --hypothesis-profile=repeatable
+    --ignore=tests/unit/test_deploy.py
 pytest_add_cli_args_test_selection =
 {tests}
 timeout_multiplier = 5
@@ -37,21 +36,28 @@ process_isolation = forkserver
 
 
 def copy_tree(tree: Path) -> None:
-    """Bring the copy up to date; mutmut tells by its time whether a file has changed."""
+    """Copy the tree anew, except for what mutmut knows of it. It tells by its time whether a file has changed."""
+    clear(tree, "mutants")
+    clear(tree / "mutants", "src", "mutmut-stats.json")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if not (ROOT / name).is_file():
-            continue
         folder, _, rest = name.partition("/")
-        for place in (folder, PLACES.get(folder)):
-            if place:
-                copy(ROOT / name, tree / place / rest)
+        for place in {folder, PLACES.get(folder, folder)} if (ROOT / name).is_file() else ():
+            (tree / place / rest).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / place / rest if rest else tree / name)
+    (tree / "mutants/data").symlink_to(ROOT / "data")
 
 
-def copy(file: Path, to: Path) -> None:
-    if not to.exists() or to.stat().st_mtime < file.stat().st_mtime:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, to)
+def clear(folder: Path, *kept: str) -> None:
+    """An empty folder, but for these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def configure(tree: Path, only: list[str], tests: list[str]) -> None:
@@ -93,7 +99,6 @@ def main() -> int:
     parser.add_argument("--tests", nargs="+", default=["tests/unit"], help="tests that may notice [tests/unit]")
     parser.add_argument("--minutes", type=float, default=60, help="time after which it stops [60]")
     args = parser.parse_args()
-    TREE.mkdir(parents=True, exist_ok=True)
     copy_tree(TREE)
     configure(TREE, args.only, args.tests)
     mutmut("run", seconds=60 * args.minutes)

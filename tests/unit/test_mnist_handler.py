@@ -180,7 +180,7 @@ def test_onnx_runtime_and_torch_agree(folder):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU that is assigned")
-def test_a_gpu_that_torch_cannot_use_leaves_the_net_on_the_cpu(folder, handler, caplog):
+def test_a_gpu_without_torch_support_leaves_the_cpu_to_work(folder, handler, caplog):
     assigned = MnistHandler()
     assigned.initialize(Context("mnist", str(folder), MANIFEST, 16, 0, "0.12.0"))
     assert [record.getMessage() for record in caplog.records] == [
