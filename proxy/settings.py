@@ -108,7 +108,7 @@ class Settings:
     batch_bytes: int = setting(128 * 1024, "most bytes in one batch; a larger image goes alone", 1024, 64 * MIB)
     queue_size: int = setting(1024, "most images waiting in one queue; beyond it 503", most=MIB)
     small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
-    small_in_flight: int = setting(3, "most batches of small requests in flight")
+    small_in_flight: int = setting(2, "most batches of small requests in flight")
     large_in_flight: int = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS", 0)
     isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", most=1024 * MIB)
     isolated_in_flight: int = setting(1, "most batches of isolated images in flight")
