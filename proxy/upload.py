@@ -62,7 +62,7 @@ class Reader:
         """
         if length is not None and length <= AT_ONCE:
             reserve(request, length)
-            self._expect(request, length)
+            request.body_due = request.received + self._idle_seconds + length / self._least_rate
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
