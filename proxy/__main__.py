@@ -41,7 +41,7 @@ async def serve(settings: Settings) -> None:
         access_log = AccessLog(settings.log_format)
         stack.callback(access_log.close)
         app = application(settings, health, batchers, torchserve, access_log)
-        servers = [granian(app, settings, listener) for listener in listeners]
+        servers = [granian(app, settings, listener, len(listeners)) for listener in listeners]
         sweeps = (
             app.sweep,
             access_log.flush,
@@ -104,10 +104,10 @@ def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass,
             small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.LARGE: Batcher(
-            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.queue_size, BATCH_TIMEOUT)
+            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.large_queue_size, BATCH_TIMEOUT)
         ),
         SizeClass.ISOLATED: Batcher(
-            large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.queue_size, s.deadline_seconds)
+            large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.large_queue_size, s.deadline_seconds)
         ),
     }
 

@@ -40,7 +40,8 @@ class Admission:
     """
 
     def __init__(self, settings: Settings, health: Health, batchers: Mapping[SizeClass, Batcher]) -> None:
-        self._settings, self._health, self.batchers = settings, health, batchers
+        self._settings, self._health = settings, health
+        self._small, self._large, self.isolated = (batchers[each] for each in SizeClass)
         self._keys = [key.encode() for key in settings.api_keys]
         self.buffered = 0
 
@@ -55,7 +56,7 @@ class Admission:
         self.check_key(request)
         self._health.check_accepting()
         if length is not None:
-            self.batchers[self._size_class(length)].check_room()
+            self._batcher(length).check_room()
 
     def check_key(self, request: Request) -> None:
         """Any one valid key opens, be it a Bearer token or X-API-Key. All are compared, each in constant time."""
@@ -78,26 +79,25 @@ class Admission:
         """The request's body is no longer in memory."""
         self.buffered -= request.buffered
 
-    def submit(self, request: Request, items: Sequence[Item]) -> dict[Item, Batcher]:
-        """Queue the images of a request whose body is read; the batcher of each. Raises Overloaded, and queues none."""
-        size_class = self._size_class(request.buffered)
-        grouped: dict[SizeClass, list[Item]] = {}
+    def submit(self, request: Request, items: Sequence[Item]) -> None:
+        """Queue the images of a request whose body is read. Raises Overloaded, and then queues none."""
+        batcher = self._batcher(request.buffered)
+        groups: dict[Batcher, list[Item]] = {}
         for item in items:
             isolated = pixels(item.image) > self._settings.isolated_pixels
-            grouped.setdefault(SizeClass.ISOLATED if isolated else size_class, []).append(item)
-        for each, group in grouped.items():
-            self.batchers[each].check_room(len(group))
-        for each, group in grouped.items():
-            self.batchers[each].submit(group)
-        return {item: self.batchers[each] for each, group in grouped.items() for item in group}
+            groups.setdefault(self.isolated if isolated else batcher, []).append(item)
+        for each, group in groups.items():
+            each.check_room(len(group))
+        for each, group in groups.items():
+            each.submit(group)
 
     def check_image_size(self, image: bytes) -> BodyTooLarge | None:
         """The error of one image of a batch that is larger than a single upload may be."""
         limit = self._settings.max_body_bytes
         return BodyTooLarge(limit) if len(image) > limit else None
 
-    def _size_class(self, size: int) -> SizeClass:
-        return SizeClass.SMALL if size <= self._settings.small_request_bytes else SizeClass.LARGE
+    def _batcher(self, size: int) -> Batcher:
+        return self._small if size <= self._settings.small_request_bytes else self._large
 
 
 UNKNOWN = 1 << 62  # pixels of what has no header that is read here

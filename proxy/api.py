@@ -10,7 +10,7 @@ from time import monotonic
 from urllib.parse import parse_qsl
 
 from proxy import upload
-from proxy.admission import Admission, SizeClass
+from proxy.admission import Admission
 from proxy.app import Request, Response
 from proxy.batcher import Item, Result
 from proxy.errors import BadParameter, ImageError, ModelServerError, Refusal, ServiceError
@@ -64,12 +64,12 @@ class Api:
         """A result for each image, in order. Raises Overloaded."""
         deadline = monotonic() + self._settings.deadline_seconds
         request.items = [Item(image, flags, deadline, request.traceparent) for image in images]
-        batchers = self._admission.submit(request, request.items)
+        self._admission.submit(request, request.items)
         try:
             results = [await item.result for item in request.items]
         except asyncio.CancelledError:
-            for item, batcher in batchers.items():
-                batcher.cancel(item)
+            for item in request.items:
+                item.batcher.cancel(item)
             raise
         failed = [index for index, result in enumerate(results) if isinstance(result, ModelServerError)]
         if failed:
@@ -80,7 +80,7 @@ class Api:
 
     async def _retry(self, request: Request, item: Item) -> Result:
         """Isolated, so that an image that kills workers takes no other with it."""
-        batcher, result = self._admission.batchers[SizeClass.ISOLATED], item.result.result()
+        batcher, result = self._admission.isolated, item.result.result()
         for pause in RETRY_PAUSES:
             await asyncio.sleep(pause)
             again = Item(item.image, item.flags, item.deadline, item.traceparent)

@@ -10,9 +10,9 @@ not keep others waiting, and while all slots are busy the next batch gathers.
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
-from itertools import chain, count
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain, repeat
 from time import monotonic
 from typing import NamedTuple
 
@@ -40,27 +40,19 @@ class Item:
         flags: of the wire format (proxy/torchserve.py).
         deadline: monotonic seconds.
         traceparent: W3C trace context of the request, "" for none.
-        request: number of the request among those of its batcher, which take turns.
+        batcher: the one that it was submitted to.
         result: future of the reply or of what went wrong; never an exception.
         enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
     """
 
     __slots__ = (
-        "completed",
-        "deadline",
-        "dispatched",
-        "enqueued",
-        "flags",
-        "image",
-        "request",
-        "result",
-        "traceparent",
-    )
+        "batcher", "completed", "deadline", "dispatched", "enqueued", "flags", "image", "result", "traceparent",
+    )  # fmt: skip
 
     def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
         self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
+        self.batcher: Batcher
         self.result: asyncio.Future[Result]
-        self.request = 0
         self.enqueued = self.dispatched = self.completed = 0.0
 
 
@@ -99,8 +91,7 @@ class Batcher:
     def __init__(self, send: Send, overloaded: Cause, limits: Limits) -> None:
         self._send, self._overloaded, self._limits = send, overloaded, limits
         self._loop = asyncio.get_running_loop()
-        self._queue: OrderedDict[int, deque[Item]] = OrderedDict()  # the waiting items of each request, by its number
-        self._numbers = count()
+        self._queue: deque[deque[Item]] = deque()  # the waiting items of each request
         self._in_flight: dict[asyncio.Task[None], list[Item]] = {}
         self._dispatch_scheduled = False
         self.queued = 0
@@ -119,10 +110,10 @@ class Batcher:
     def submit(self, items: Sequence[Item]) -> None:
         """Queue the items of a request; each one's `result` is set later. Raises Overloaded, and then queues none."""
         self.check_room(len(items))
-        now, request = monotonic(), next(self._numbers)
+        now = monotonic()
         for item in items:
-            item.result, item.enqueued, item.request = self._loop.create_future(), now, request
-        self._queue[request] = deque(items)
+            item.batcher, item.result, item.enqueued = self, self._loop.create_future(), now
+        self._queue.append(deque(items))
         self.queued += len(items)
         if not self._dispatch_scheduled:  # once for all that arrives in this turn of the loop
             self._dispatch_scheduled = True
@@ -134,17 +125,18 @@ class Batcher:
         item.result.cancel()
 
     def _remove(self, item: Item) -> None:
-        waiting = self._queue.get(item.request)
-        if waiting and item in waiting:
-            waiting.remove(item)
-            self.queued -= 1
-            if not waiting:
-                del self._queue[item.request]
+        for waiting in self._queue:
+            if item in waiting:
+                waiting.remove(item)
+                self.queued -= 1
+                if not waiting:
+                    self._queue.remove(waiting)
+                return
 
     def sweep(self) -> None:
         """Fail what is past its deadline; to be called every SWEEP_SECONDS, since a timer for each would cost more."""
         now = monotonic()
-        known = chain(*self._queue.values(), *self._in_flight.values())
+        known = chain(*self._queue, *self._in_flight.values())
         for item in [item for item in known if now > item.deadline and not item.result.done()]:
             self._remove(item)
             item.result.set_result(DeadlineExceeded())
@@ -158,17 +150,16 @@ class Batcher:
     def _next_batch(self) -> list[Item]:
         batch, size, now = list[Item](), 0, monotonic()
         while self._queue and len(batch) < self._limits.max_batch_size:
-            request, waiting = next(iter(self._queue.items()))
+            waiting = self._queue[0]
             size += len(waiting[0].image)
             if batch and size > self._limits.max_batch_bytes:
                 break
             item = waiting.popleft()
             item.dispatched = now
             batch.append(item)
+            self._queue.popleft()
             if waiting:
-                self._queue.move_to_end(request)
-            else:
-                del self._queue[request]
+                self._queue.append(waiting)
         self.queued -= len(batch)
         return batch
 
@@ -190,8 +181,9 @@ class Batcher:
 
     def _complete(self, batch: list[Item], outcome: list[Reply] | ServiceError) -> None:
         now = monotonic()
-        for index, item in enumerate(batch):
+        results: Iterable[Result] = repeat(outcome) if isinstance(outcome, ServiceError) else outcome
+        for item, result in zip(batch, results, strict=False):
             item.completed = now
             if not item.result.done():  # else cancelled or past its deadline
-                item.result.set_result(outcome if isinstance(outcome, ServiceError) else outcome[index])
+                item.result.set_result(result)
         self.on_batch(len(batch), now - batch[0].dispatched)

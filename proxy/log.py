@@ -143,6 +143,8 @@ def as_text(request: Request, response: Response) -> str:
 
 def _hops(request: Request) -> tuple[float, float, float]:
     """Milliseconds until the first image was queued, of the longest wait in the queue, of the longest batch."""
+    if not request.items:
+        return 0.0, 0.0, 0.0
     end = request.responded
     receive = wait = batch = 0.0
     for item in request.items:

@@ -42,7 +42,7 @@ class Metrics:
         Info("mnist_build", "What runs", registry=r).info({"version": VERSION, "python": platform.python_version()})
         labels = ["endpoint", "status", "code"]
         self._requests = Counter("mnist_requests", "Responses", labels, registry=r)
-        self._refusals = Counter("mnist_refusals", "Refused requests, by what was missing", ["cause"], registry=r)
+        refusals = Counter("mnist_refusals", "Refused requests, by what was missing", ["cause"], registry=r)
         received = Counter("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], registry=r)
         seconds = Histogram("mnist_request_seconds", "From head to response", ["endpoint"], buckets=SECONDS, registry=r)
         self._queue_seconds = Histogram("mnist_queue_seconds", "Wait for a batch", buckets=SECONDS, registry=r)
@@ -59,9 +59,8 @@ class Metrics:
         for path in endpoints:
             for error in ALERTED if path.startswith("/api/") else ():
                 self._response_count(path, error.status, error.code)
-        for cause in Cause:
-            if cause is not Cause.NONE:
-                self._refusals.labels(cause.value)
+        causes = [cause.value for cause in Cause if cause is not Cause.NONE]
+        self._refused = {cause: refusals.labels(cause) for cause in causes}
 
     def observe(self, request: Request, response: Response) -> None:
         """Count a request whose response is sent."""
@@ -69,9 +68,10 @@ class Metrics:
         self._response_count(endpoint, response.status, request.code).inc()
         seconds, received = self._of_endpoint[endpoint]
         seconds.observe(request.responded - request.received)
-        received.inc(request.buffered)
+        if request.buffered:
+            received.inc(request.buffered)
         if request.cause is not Cause.NONE:
-            self._refusals.labels(request.cause.value).inc()
+            self._refused[request.cause.value].inc()
         for item in request.items:
             if item.enqueued:
                 self._queue_seconds.observe((item.dispatched or request.responded) - item.enqueued)

@@ -35,15 +35,15 @@ TCP_ESTABLISHED = 1
 REAP_SECONDS = 15.0  # between two looks for idle connections
 
 
-def granian(app: App, settings: Settings, listener: socket.socket) -> Server:
-    """The HTTP server for one listening socket."""
+def granian(app: App, settings: Settings, listener: socket.socket, listeners: int = 1) -> Server:
+    """The HTTP server for one of `listeners` listening sockets, which share the connections that may be open."""
     server = Server(
         app,
         interface=Interfaces.RSGI,
         http=HTTPModes.auto,  # HTTP/1.1, and HTTP/2 with prior knowledge
         websockets=False,
         backlog=BACKLOG,
-        backpressure=connection_limit(settings.max_connections),
+        backpressure=max(1, connection_limit(settings.max_connections) // listeners),
         http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive_seconds * 1000),
         log_enabled=False,
         log_dictconfig={"incremental": True, "handlers": {}},  # else it closes every logging handler of the process

@@ -104,11 +104,11 @@ class Settings:
     drain_seconds: float = setting(0.0, "on SIGTERM: time to go on serving while /readyz says 503", 0, 3600)
     grace_seconds: float = setting(20.0, "on SIGTERM: time for requests in flight to finish", 0, 3600)
 
-    batch_size: int = setting(64, "most images in one batch to TorchServe; 1 sends each image by itself", most=4096)
+    batch_size: int = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself", most=4096)
     batch_bytes: int = setting(128 * 1024, "most bytes in one batch; a larger image goes alone", 1024, 64 * MIB)
-    queue_size: int = setting(1024, "most images waiting in one queue; beyond it 503", most=MIB)
+    queue_size: int = setting(3072, "most small images waiting, of others a third; beyond it 503", most=MIB)
     small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
-    small_in_flight: int = setting(3, "most batches of small requests in flight")
+    small_in_flight: int = setting(2, "most batches of small requests in flight")
     large_in_flight: int = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS", 0)
     isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", most=1024 * MIB)
     isolated_in_flight: int = setting(1, "most batches of isolated images in flight")
@@ -130,6 +130,11 @@ class Settings:
     def large_slots(self) -> int:
         """LARGE_IN_FLIGHT, or what keeps every worker busy: a batch for each, and one that waits for the next."""
         return self.large_in_flight or self.ts_workers + 1
+
+    @property
+    def large_queue_size(self) -> int:
+        """Large images take longer, so that fewer of them are answered in the time that a client waits."""
+        return max(1, self.queue_size // 3)
 
     @property
     def home(self) -> Path:

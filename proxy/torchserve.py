@@ -1,4 +1,4 @@
-"""The one client of TorchServe: pooled connections, its token, one POST for each batch.
+"""The one client of TorchServe: connections that stay open, its token, one POST for each batch.
 
 items -> wire format (handler/wire.py is its other end) -> POST /predictions/<model> -> a reply for each item
 
@@ -6,15 +6,15 @@ The token comes from TorchServe's key file. Each start of TorchServe writes a ne
 refusal. While a rollout runs, `standby.json` beside that file names another TorchServe to send batches to.
 """
 
+import asyncio
 import json
 import logging
 import os
+import re
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-
-import aiohttp
 
 from proxy.batcher import Item, Reply
 from proxy.errors import Cause, ModelServerError, NotReady
@@ -27,7 +27,7 @@ PROBE = 2  # flag of an image of our own that shows whether all works; it stays 
 
 
 class TorchServe:
-    """A pool of connections to TorchServe's inference API. Close it with `aclose`.
+    """The client. Close it with `aclose`.
 
     Attributes:
         port: of the inference API that batches go to.
@@ -35,12 +35,14 @@ class TorchServe:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self.port = settings, 0
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+        self._idle: list[Connection] = []  # the last one used goes first
         self.follow_standby()
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+        """Close the connections that no batch is on."""
+        for connection in self._idle:
+            connection.transport.close()
+        self._idle = []
 
     def follow_standby(self) -> None:
         """Send batches to the standby where there is one; to be called now and then."""
@@ -50,7 +52,7 @@ class TorchServe:
             os.kill(standby["pid"], 0)
             port, key_file = int(standby["port"]), Path(standby["key_file"])
         if port != self.port:
-            self.port, self._key_file = port, key_file
+            self.port, self._key_file, self._idle = port, key_file, []  # TorchServe closes the others as it ends
             self._read_token()
 
     async def predict(self, model: str, items: Sequence[Item]) -> list[Reply]:
@@ -60,37 +62,97 @@ class TorchServe:
             NotReady: nothing listens there.
             ModelServerError: TorchServe failed, refused or answered nonsense.
         """
-        body, headers = encode(items), {"X-Mnist-Batch": "1", "Content-Type": "application/octet-stream"}
-        if len(items) == 1 and items[0].traceparent:  # a larger batch belongs to many traces
-            headers["traceparent"] = items[0].traceparent
+        body = encode(items)
+        trace = items[0].traceparent if len(items) == 1 else ""  # a larger batch belongs to many traces
         try:
-            status, answer = await self._post(model, body, headers)
+            status, answer = await self._post(model, trace, body)
             if status in (400, 401, 403):  # TorchServe 0.12's answers to a missing, wrong or expired token
                 self._read_token()
-                status, answer = await self._post(model, body, headers)
+                status, answer = await self._post(model, trace, body)
             if status == 200:
                 return decode(answer, len(items))
-        except aiohttp.ClientConnectorError as error:
-            raise NotReady(Cause.TORCHSERVE_UNREACHABLE) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ModelServerError() from error
         log.warning("TorchServe answered a batch of %d images with %d: %.200r", len(items), status, answer)
         raise ModelServerError()
 
-    async def _post(self, model: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        url = f"http://{self._settings.ts_host}:{self.port}/predictions/{model}"
-        async with self._session.post(url, data=body, headers=headers | self._authorization) as response:
-            return response.status, await response.read()
+    async def _post(self, model: str, trace: str, body: bytes) -> tuple[int, bytes]:
+        traced = f"traceparent: {trace}\r\n" if trace else ""
+        head = (
+            f"POST /predictions/{model} HTTP/1.1\r\nHost: {self._settings.ts_host}:{self.port}\r\n"
+            f"X-Mnist-Batch: 1\r\nContent-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
+            f"{self._authorization}{traced}\r\n"
+        )
+        idle = self._idle
+        connection = await self._connection()
+        try:
+            status, answer = await connection.send(head.encode() + body)
+        except BaseException:  # a later response on it would be taken for that of the next batch
+            connection.transport.abort()
+            raise
+        if status == 200:
+            idle.append(connection)
+        else:  # TorchServe ends the connection too
+            connection.transport.abort()
+        return status, answer
+
+    async def _connection(self) -> "Connection":
+        """One that is idle, or a new one. Raises NotReady where nothing listens."""
+        while self._idle:
+            if not (connection := self._idle.pop()).transport.is_closing():
+                return connection
+        loop = asyncio.get_running_loop()
+        try:
+            return (await loop.create_connection(Connection, self._settings.ts_host, self.port))[1]
+        except OSError as error:
+            raise NotReady(Cause.TORCHSERVE_UNREACHABLE) from error
 
     def _read_token(self) -> None:
-        self._authorization: dict[str, str] = {}
+        self._authorization = ""
         try:
             token = json.loads(self._key_file.read_text())["inference"]["key"]
-            self._authorization = {"Authorization": f"Bearer {token}"}
+            self._authorization = f"Authorization: Bearer {token}\r\n"
         except FileNotFoundError:  # before TorchServe's first start, or without token authorization
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:  # TorchServe may be writing it at this moment
             log.warning("cannot read TorchServe's key file: %s", type(error).__name__)
+
+
+class Connection(asyncio.Protocol):
+    """A connection to TorchServe, for one request at a time. TorchServe's responses always have a Content-Length."""
+
+    transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self._response: asyncio.Future[tuple[int, bytes]] | None = None
+
+    def send(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
+        """Status and body of the response. Raises OSError where the connection breaks, ValueError for no HTTP."""
+        self._response, self._received = asyncio.get_running_loop().create_future(), b""
+        self.transport.write(request)
+        return self._response
+
+    def data_received(self, data: bytes) -> None:
+        if self._response is None or self._response.done():  # nobody asked
+            self.transport.abort()
+            return
+        self._received += data
+        head, complete, body = self._received.partition(b"\r\n\r\n")
+        if not complete:
+            return
+        found = _HEAD.match(head)
+        if not found:
+            self._response.set_exception(ValueError(f"no response of TorchServe: {head[:100]!r}"))
+        elif len(body) >= int(found[2]):
+            self._response.set_result((int(found[1]), body))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._response and not self._response.done():
+            self._response.set_exception(error or ConnectionResetError("closed before the response was complete"))
+
+
+_HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) .*?\r\ncontent-length: *(\d+)", re.DOTALL | re.IGNORECASE)
 
 
 def encode(items: Sequence[Item]) -> bytes:

@@ -62,7 +62,7 @@ class Reader:
         """
         if length is not None and length <= AT_ONCE:
             reserve(request, length)
-            self._expect(request, length)
+            request.body_due = request.received + self._idle_seconds + length / self._least_rate
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
@@ -117,18 +117,18 @@ def images(request: Request, body: bytes, most: int) -> list[bytes]:
 
 def _parse(body: bytes, boundary: str) -> tuple[list[bytes], list[str]]:
     """The image parts, and the names of the others. Latin-1 decodes whatever bytes a file name has; it is not used."""
-    found, names, pieces = list[list[bytes]](), list[str](), list[bytes]()
+    found, names, wanted = list[bytes](), list[str](), False
     with PushMultipartParser(boundary, len(body), header_charset="latin-1", max_segment_count=MAX_PARTS) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
-                pieces = []
-                if event.name == "image" and _is_file(event):
-                    found.append(pieces)
+                wanted = event.name == "image" and _is_file(event)
+                if wanted:
+                    found.append(b"")
                 else:
                     names.append(_shown(event))
-            elif event is not None:
-                pieces.append(event)
-    return [b"".join(pieces) for pieces in found], names
+            elif event and wanted:
+                found[-1] += event
+    return found, names
 
 
 def _is_file(part: MultipartSegment) -> bool:

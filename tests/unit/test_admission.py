@@ -27,7 +27,7 @@ class Accepting:
 
 
 def admission_of(health=None, batchers=None, **settings):
-    return Admission(Settings(**settings), health or Accepting(), batchers or {})
+    return Admission(Settings(**settings), health or Accepting(), batchers or queues())
 
 
 @pytest.mark.parametrize(

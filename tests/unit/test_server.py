@@ -76,9 +76,11 @@ def test_who_expects_100_continue_is_told_to_go_on():
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-def test_connections_are_bounded_and_more_of_them_wait():
+@pytest.mark.parametrize(("most", "listeners"), [(2, 1), (4, 2)])
+def test_connections_are_bounded_and_more_of_them_wait(most, listeners):
     async def scenario():
-        async with serving(App({"/": {"POST": echo}}, ("*",), ()), Settings(max_connections=2)) as port:
+        settings = Settings(max_connections=most)
+        async with serving(App({"/": {"POST": echo}}, ("*",), ()), settings, listeners) as port:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
             for _, writer in idle:
                 writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")

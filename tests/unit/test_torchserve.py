@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from math import inf
 
 import pytest
@@ -177,3 +177,85 @@ def test_batches_go_to_the_standby_while_its_process_lives(tmp_path):
 def test_a_standby_file_that_cannot_be_read_changes_nothing(tmp_path, content):
     (tmp_path / STANDBY).write_text(content)
     assert [reply.body for reply in run(echo, tmp_path)] == [b"a", b"b"]
+
+
+@asynccontextmanager
+async def raw_far_end(tmp_path, serve):
+    """TorchServe's place, where `serve(reader, writer)` has each connection; and a client of it."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    settings = Settings(ts_inference_port=server.sockets[0].getsockname()[1], ts_key_file=tmp_path / "keys.json")
+    async with server, aclosing(TorchServe(settings)) as client:
+        yield client
+
+
+def response(*images, head=b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):
+    body = handler_side.encode([(200, image) for image in images])
+    return head % len(body) + body
+
+
+async def next_request(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head, await reader.readexactly(length)
+
+
+def test_a_response_may_come_in_pieces_and_the_connection_is_used_again(tmp_path):
+    async def in_pieces(reader, writer):
+        connections.append(writer)
+        while True:
+            await next_request(reader)
+            for byte in response(b"seen", b"seen too"):
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+
+    async def scenario():
+        async with raw_far_end(tmp_path, in_pieces) as client:
+            return [await client.predict("mnist_small", [item(b"a"), item(b"b")]) for _ in range(3)]
+
+    connections = []
+    assert [[reply.body for reply in replies] for replies in asyncio.run(scenario())] == [[b"seen", b"seen too"]] * 3
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"what is this\r\n\r\n",
+        response(b"a", head=b"HTTP/1.1 200 OK\r\n\r\n%.0d"),
+        response(b"a", head=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLength: %d\r\n\r\n"),
+        response(b"a") + b"more",
+        response(b"a")[:-1],
+    ],
+)
+def test_what_is_no_response_is_a_failure_of_the_batch(tmp_path, said):
+    async def say(reader, writer):
+        await next_request(reader)
+        writer.write(said)
+        writer.close()
+
+    async def scenario():
+        async with raw_far_end(tmp_path, say) as client:
+            await client.predict("mnist_small", [item(b"a")])
+
+    with pytest.raises(ModelServerError):
+        asyncio.run(scenario())
+
+
+def test_a_late_response_is_never_taken_for_that_of_another_batch(tmp_path):
+    async def late(reader, writer):
+        _, body = await next_request(reader)
+        if body.endswith(b"slow"):
+            await asyncio.sleep(0.2)
+        with suppress(ConnectionError):
+            writer.write(response(body[-4:]))
+            await writer.drain()
+
+    async def scenario():
+        async with raw_far_end(tmp_path, late) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.predict("mnist_small", [item(b"slow")])
+            await asyncio.sleep(0.2)
+            return await client.predict("mnist_small", [item(b"fast")])
+
+    assert [reply.body for reply in asyncio.run(scenario())] == [b"fast"]

@@ -251,7 +251,7 @@ def test_memory_for_a_large_body_grows_as_it_arrives():
     "announced", [b"Content-Length: 500", b"Content-Length: 100000", b"Transfer-Encoding: chunked\r\nX: y"]
 )
 def test_a_stalled_body_is_given_up(announced):
-    body = Body(True, idle=0.2)
+    body = Body(True, idle=0.2, rate=10_000)
     answer = received(body, lambda port: send(port, head(announced) + b"5\r\nhello\r\n"))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code": "client_too_slow"' in answer
@@ -269,6 +269,22 @@ def test_a_slow_but_steady_body_is_taken():
     answer = received(body, lambda port: fetch(port, "/", trickle(), {"Content-Type": "image/png"}))
     assert answer.status == 200
     assert len(body.data) == 2000
+
+
+def test_a_small_body_that_trickles_above_the_least_rate_is_taken():
+    """It is read in one piece, and takes twice as long as a body may stall."""
+    body = Body(True, idle=0.5, rate=500)
+
+    async def scenario(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(b"Content-Length: 1000", b"Connection: close"))
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            writer.write(b"x" * 50)
+        return await reader.read()
+
+    assert received(body, scenario).startswith(b"HTTP/1.1 200 ")
+    assert len(body.data) == 1000
 
 
 def test_a_body_below_the_least_rate_is_refused():
