@@ -27,8 +27,8 @@ from digit import MODEL_FILE
 from lenet import LeNet
 from train import augment, loop, mnist, own_model, teacher
 from train.loop import Renderings, Run
-from train.measure import accuracy, cross_entropy, logits_of, temperature_of
-from train.mnist import Digits, pixels_of
+from train.measure import accuracy, cross_entropy, logits_of, pixels_of, temperature_of
+from train.mnist import Digits
 from train.recipe import FULL, QUICK, SEEDS, Plan, Recipe
 from train.teacher import Teacher
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from train.measure import accuracy, cross_entropy, logits_of
-from train.mnist import Digits, pixels_of
+from train.measure import accuracy, cross_entropy, logits_of, pixels_of
+from train.mnist import Digits
 from train.recipe import Recipe
 
 

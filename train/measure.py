@@ -4,10 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.mnist import pixels_of
+from digit import MEAN, STD
 
 BATCH = 500
 BINS = 15  # of the calibration error
+
+
+def pixels_of(pictures: Tensor) -> Tensor:
+    """Normalized pixels, float32 [..., 1, 28, 28], of pictures, uint8 [..., 28, 28]."""
+    return pictures.unsqueeze(-3).float().div_(255).sub_(MEAN).div_(STD)
 
 
 @torch.inference_mode()

@@ -18,8 +18,6 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from digit import MEAN, STD
-
 ROOT = Path(__file__).parent.parent / "data"  # the layout of datasets.MNIST: data/MNIST/raw/...
 VALIDATION_SIZE = 5_000
 SPLIT_SEED = 0
@@ -51,11 +49,6 @@ class Digits:
 
     def __getitem__(self, index: Tensor | slice) -> "Digits":
         return Digits(self.pictures[index], self.labels[index])
-
-
-def pixels_of(pictures: Tensor) -> Tensor:
-    """Normalized pixels, float32 [..., 1, 28, 28], of pictures, uint8 [..., 28, 28]."""
-    return pictures.unsqueeze(-3).float().div_(255).sub_(MEAN).div_(STD)
 
 
 def load(root: Path = ROOT) -> tuple[Digits, Digits, Digits]:

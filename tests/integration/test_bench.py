@@ -2,6 +2,8 @@
 
 import shutil
 import struct
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from bench import closed_loop, open_loop, servers, summary
 from bench.images import FORMATS, PHOTO, encoded, read
 from reader import read as read_images
 from tests.integration.test_serving import SAMPLES
+from train.pack import ROOT
 
 WRK = """
   Thread Stats   Avg      Stdev     Max   +/- Stdev
@@ -89,3 +92,10 @@ def test_memory_is_counted_by_program(service):
 def test_ratios_are_medians_of_the_rounds_own():
     rounds = [{"64": {"service": {"rate": a}, "mosec": {"rate": b}}} for a, b in ((10, 5), (40, 10), (9, 9))]
     assert summary.ratios(rounds, "64", "mosec") == 2
+
+
+@pytest.mark.parametrize("program", ["bench", "client", "serve", "tests.faults", "train"])
+def test_each_program_tells_how_it_is_used(program):
+    told = subprocess.run([sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("usage:")
