@@ -18,12 +18,12 @@ from proxy.app import App, Routes
 from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
 from proxy.errors import Cause
 from proxy.health import Health
-from proxy.listening import listen
 from proxy.log import AccessLog
 from proxy.metrics import Metrics
 from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
+from serve.listening import listen
 
 log = logging.getLogger("proxy")
 # Seconds until a batch counts as lost: TorchServe forgets the one that a worker was taking as it died
