@@ -13,7 +13,6 @@ import uvloop
 
 from proxy import page
 from proxy.admission import Admission, SizeClass
-from proxy.api import Api
 from proxy.app import App, Routes
 from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
 from proxy.errors import Cause
@@ -23,6 +22,7 @@ from proxy.metrics import Metrics
 from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
+from proxy.upload import Endpoints
 from serve.listening import listen
 
 log = logging.getLogger("proxy")
@@ -74,10 +74,10 @@ def application(
 ) -> App:
     """Everything that answers a request."""
     admission = Admission(settings, health, batchers)
-    api = Api(settings, admission)
+    uploads = Endpoints(settings, admission)
     routes: Routes = {
-        "/api/mnist": {"POST": api.predict},
-        "/api/mnist/batch": {"POST": api.predict_batch},
+        "/api/mnist": {"POST": uploads.predict},
+        "/api/mnist/batch": {"POST": uploads.predict_batch},
         "/livez": {"GET": health.livez},
         "/readyz": {"GET": health.readyz},
     }
