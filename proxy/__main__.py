@@ -87,7 +87,7 @@ def application(
     for size_class, batcher in batchers.items():
         metrics.batcher(size_class.value, batcher)
     metrics.health(health)
-    metrics.admission(admission)
+    metrics.gauge("mnist_buffered_bytes", "Bytes of bodies in memory", lambda: admission.buffered)
     metrics.gauge("mnist_requests_in_flight", "Requests without a response yet", lambda: len(app.in_flight))
     metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that batches go to", lambda: torchserve.port)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)
