@@ -17,7 +17,7 @@ from collections.abc import Collection
 from enum import Enum
 from functools import lru_cache
 
-_quoted = lru_cache(1024)(json.dumps)
+quoted = lru_cache(1024)(json.dumps)  # text as JSON
 
 
 class Cause(Enum):
@@ -52,7 +52,7 @@ class ServiceError(Exception):
 
     def body(self, request_id: str) -> bytes:
         """The error body, JSON in UTF-8."""
-        error = f'{{"code": "{self.code}", "message": {_quoted(self.message)}, "request_id": "{request_id}"}}'
+        error = f'{{"code": "{self.code}", "message": {quoted(self.message)}, "request_id": "{request_id}"}}'
         return f'{{"success": false, "error": {error}}}'.encode()
 
 

@@ -358,6 +358,7 @@ def test_a_refusal_names_the_bytes_in_memory(run):
         answer = await proxy.upload(photo)
         assert code(answer) == (503, "overloaded")
         await refused(proxy, "buffer_full", answer)
+        assert await proxy.metric("mnist_buffered_bytes") > len(photo)
         far.opened.set()
         assert (await first).status == 200
         assert await proxy.metric("mnist_buffered_bytes") == 0
