@@ -13,17 +13,17 @@ import uvloop
 
 from proxy import page
 from proxy.admission import Admission, SizeClass
-from proxy.api import Api
 from proxy.app import App, Routes
 from proxy.batcher import SWEEP_SECONDS, Batcher, Limits
 from proxy.errors import Cause
 from proxy.health import Health
-from proxy.listening import listen
 from proxy.log import AccessLog
 from proxy.metrics import Metrics
 from proxy.server import drain, granian, reap_forever
 from proxy.settings import BadSetting, Settings, from_environment, table
 from proxy.torchserve import TorchServe
+from proxy.upload import Endpoints
+from serve.listening import listen
 
 log = logging.getLogger("proxy")
 # Seconds until a batch counts as lost: TorchServe forgets the one that a worker was taking as it died
@@ -74,10 +74,10 @@ def application(
 ) -> App:
     """Everything that answers a request."""
     admission = Admission(settings, health, batchers)
-    api = Api(settings, admission)
+    uploads = Endpoints(settings, admission)
     routes: Routes = {
-        "/api/mnist": {"POST": api.predict},
-        "/api/mnist/batch": {"POST": api.predict_batch},
+        "/api/mnist": {"POST": uploads.predict},
+        "/api/mnist/batch": {"POST": uploads.predict_batch},
         "/livez": {"GET": health.livez},
         "/readyz": {"GET": health.readyz},
     }
@@ -87,7 +87,7 @@ def application(
     for size_class, batcher in batchers.items():
         metrics.batcher(size_class.value, batcher)
     metrics.health(health)
-    metrics.admission(admission)
+    metrics.gauge("mnist_buffered_bytes", "Bytes of bodies in memory", lambda: admission.buffered)
     metrics.gauge("mnist_requests_in_flight", "Requests without a response yet", lambda: len(app.in_flight))
     metrics.gauge("mnist_torchserve_port", "Port of the TorchServe that batches go to", lambda: torchserve.port)
     metrics.gauge("mnist_lost_log_lines", "Lines of the access log that could not be written", lambda: access_log.lost)

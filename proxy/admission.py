@@ -30,11 +30,6 @@ class SizeClass(Enum):
 class Admission:
     """Decides about each upload.
 
-    Args:
-        settings: the limits.
-        health: whether the service accepts uploads.
-        batchers: of each size class.
-
     Attributes:
         buffered: bytes of all bodies in memory.
     """
@@ -133,11 +128,7 @@ def pixels(image: bytes) -> int:
 
 
 def _jpeg_size(image: bytes) -> tuple[int, int]:
-    """Of the first frame; segments that come before it are skipped by their lengths.
-
-    Raises:
-        ValueError, struct.error: it is not found.
-    """
+    """Of the first frame, behind other segments. Raises ValueError or struct.error where it is not found."""
     at = 2
     for _ in range(_JPEG_SEGMENTS):
         prefix, marker, length = _JPEG_SEGMENT.unpack_from(image, at)

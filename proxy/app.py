@@ -16,17 +16,8 @@ from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
 
+from proxy import errors
 from proxy.batcher import Item
-from proxy.errors import (
-    BadHost,
-    BadTransferEncoding,
-    Cause,
-    ClientTooSlow,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    ServiceError,
-)
 
 log = logging.getLogger(__name__)
 Headers = tuple[tuple[str, str], ...]
@@ -37,8 +28,9 @@ DISCARD_AT_ONCE = 64 * 1024  # bytes; so much of it is read in one piece, which 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_EXPOSED = ("access-control-expose-headers", "X-Request-Id, Retry-After")
+_OPEN_TO_ALL = (("access-control-allow-origin", "*"), _EXPOSED)
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}")
-_EXPOSED_HEADERS = "X-Request-Id, Retry-After"
 
 
 class State(Enum):
@@ -80,7 +72,7 @@ class Request:
         self.task = task
         self.watcher: asyncio.Task[None] | None = None
         self.state, self.body_due, self.buffered = State.RECEIVING, inf, 0
-        self.code, self.cause, self.items = "", Cause.NONE, list[Item]()
+        self.code, self.cause, self.items = "", errors.Cause.NONE, list[Item]()
 
     def cancel(self, state: State) -> None:
         """End the work on this request for the reason that `state` names."""
@@ -131,7 +123,7 @@ class App:
         try:
             response = await self._answer(request)
         except asyncio.CancelledError:
-            response = _failure(request, ClientTooSlow()) if request.state is State.TIMED_OUT else CLIENT_LEFT
+            response = _failure(request, errors.ClientTooSlow()) if request.state is State.TIMED_OUT else CLIENT_LEFT
         except Exception as error:
             response = _failure(request, error)
         self.in_flight.discard(request)
@@ -149,7 +141,7 @@ class App:
             return _preflight(request, methods)
         endpoint = methods.get(request.method)
         if endpoint is None:
-            raise MethodNotAllowed(", ".join((*methods, "OPTIONS"))) if methods else NotFound()
+            raise errors.MethodNotAllowed(", ".join((*methods, "OPTIONS"))) if methods else errors.NotFound()
         return await endpoint(request)
 
     def _respond(self, request: Request, response: Response) -> None:
@@ -199,14 +191,10 @@ class App:
 def _check_framing(request: Request) -> None:
     """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
     if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
-        raise BadHost()
+        raise errors.BadHost()
     codings = request.headers.get_all("transfer-encoding")
     if codings and (len(codings) > 1 or codings[0].lower() != "chunked"):
-        raise BadTransferEncoding()
-
-
-_EXPOSED = ("access-control-expose-headers", _EXPOSED_HEADERS)
-_OPEN_TO_ALL = (("access-control-allow-origin", "*"), _EXPOSED)
+        raise errors.BadTransferEncoding()
 
 
 def _with_head(methods: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
@@ -232,9 +220,9 @@ async def _watch(request: Request) -> None:
 
 def _failure(request: Request, error: Exception) -> Response:
     """What the client is told of it."""
-    if not isinstance(error, ServiceError):
+    if not isinstance(error, errors.ServiceError):
         log.exception("request %s failed", request.id, exc_info=error)
-        error = InternalError()
+        error = errors.InternalError()
     error.with_traceback(None)  # its frames hold the body until the next garbage collection
     request.code, request.cause = error.code, error.cause
     return Response(error.status, error.body(request.id), (JSON, *error.headers), error.closes_connection)

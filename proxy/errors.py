@@ -17,7 +17,7 @@ from collections.abc import Collection
 from enum import Enum
 from functools import lru_cache
 
-_quoted = lru_cache(1024)(json.dumps)
+quoted = lru_cache(1024)(json.dumps)  # text as JSON
 
 
 class Cause(Enum):
@@ -47,12 +47,12 @@ class ServiceError(Exception):
         cls.code = re.sub(r"\B(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self.message)
         self.message = message or self.message
+        super().__init__(self.message)
 
     def body(self, request_id: str) -> bytes:
         """The error body, JSON in UTF-8."""
-        error = f'{{"code": "{self.code}", "message": {_quoted(self.message)}, "request_id": "{request_id}"}}'
+        error = f'{{"code": "{self.code}", "message": {quoted(self.message)}, "request_id": "{request_id}"}}'
         return f'{{"success": false, "error": {error}}}'.encode()
 
 
@@ -89,10 +89,7 @@ class MissingImage(BadRequest):
 
     def __init__(self, found: Collection[str]) -> None:
         """`found` names the parts that came instead."""
-        names = ", ".join(found)
-        super().__init__(
-            f"{self.message} This form has {names}." if names else f"{self.message} This form has no parts."
-        )
+        super().__init__(f"{self.message} This form has {', '.join(found) or 'no parts'}.")
 
 
 class SeveralImages(BadRequest):
@@ -133,9 +130,13 @@ class ImageError(ServiceError):
 
 
 class Refusal(ServiceError):
-    """The request is well-formed but not served."""
+    """The request is well-formed but not served; `cause` tells operators why."""
 
     status = 503
+
+    def __init__(self, cause: Cause = Cause.NONE, message: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class Unauthorized(Refusal):
@@ -153,7 +154,7 @@ class MethodNotAllowed(Refusal):
     status = 405
 
     def __init__(self, allowed: str) -> None:
-        super().__init__(f"This path answers to {allowed}.")
+        super().__init__(message=f"This path answers to {allowed}.")
         self.headers = (("allow", allowed),)
 
 
@@ -161,18 +162,10 @@ class Overloaded(Refusal):
     message = "Too many images are waiting; try again in a second."
     headers = (("retry-after", "1"),)
 
-    def __init__(self, cause: Cause) -> None:
-        super().__init__()
-        self.cause = cause
-
 
 class NotReady(Refusal):
     message = "The service is starting or stopping; try again in two seconds."
     headers = (("retry-after", "2"),)
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__()
-        self.cause = cause
 
 
 class ModelServerError(ServiceError):

@@ -79,7 +79,7 @@ class Health:
     async def readyz(self, request: Request) -> Response:
         """GET /readyz: 200 only while a real inference has worked lately."""
         if self.state is not State.READY:
-            raise NotReady(Cause.NONE)  # a probe is no refused upload
+            raise NotReady()  # without a cause: a probe is no refused upload
         return Response(200, b'{"ready": true}')
 
     async def livez(self, request: Request) -> Response:

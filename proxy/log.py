@@ -6,7 +6,6 @@ A slow, full or closed output costs lines, never answers. Of an upload a line te
 and scrapes are left out. A record for each line would cost a tenth of the whole stack's rate (docs/performance.md).
 """
 
-import json
 import logging
 import os
 import queue
@@ -17,10 +16,10 @@ from logging.handlers import QueueHandler, QueueListener
 from time import time
 
 from proxy.app import Request, Response
+from proxy.errors import quoted
 
 QUEUE_RECORDS = 256  # that wait for the output, at most some 100 MB at full load; lines of more are lost
 UNLOGGED = frozenset(("/livez", "/readyz", "/metrics"))
-_quoted = lru_cache(1024)(json.dumps)
 _timestamp = lru_cache(2)(lambda ms: datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds"))
 
 
@@ -114,8 +113,8 @@ def as_json(request: Request, response: Response) -> str:
     return _JSON % (
         _timestamp(int(time() * 1000)),
         request.id,
-        _quoted(request.method[:256]),
-        _quoted(request.path[:256]),
+        quoted(request.method[:256]),
+        quoted(request.path[:256]),
         response.status,
         request.code,
         request.cause.value,
@@ -132,7 +131,7 @@ def as_text(request: Request, response: Response) -> str:
     """A line for people."""
     _, queued, upstream = _hops(request)
     hops = f" (queue {queued:.1f}, upstream {upstream:.1f})" if request.items else ""
-    outcome = " ".join(filter(None, (request.method[:256], _quoted(request.path[:256])[1:-1], request.code)))
+    outcome = " ".join(filter(None, (request.method[:256], quoted(request.path[:256])[1:-1], request.code)))
     cause = f" ({request.cause.value})" if request.cause.value else ""
     total = (request.responded - request.received) * 1000
     return (

@@ -7,7 +7,7 @@ moment (docs/operations.md). To add a metric, create it in `Metrics.__init__` an
 import json
 import platform
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
+from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -16,7 +16,6 @@ from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from proxy import VERSION
-from proxy.admission import Admission
 from proxy.app import Request, Response
 from proxy.batcher import Batcher
 from proxy.errors import Cause, DeadlineExceeded, InternalError, ModelServerError, NotReady, Overloaded
@@ -41,7 +40,7 @@ class Metrics:
         ProcessCollector(registry=r)
         Info("mnist_build", "What runs", registry=r).info({"version": VERSION, "python": platform.python_version()})
         labels = ["endpoint", "status", "code"]
-        self._requests = Counter("mnist_requests", "Responses", labels, registry=r)
+        requests = Counter("mnist_requests", "Responses", labels, registry=r)
         refusals = Counter("mnist_refusals", "Refused requests, by what was missing", ["cause"], registry=r)
         received = Counter("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], registry=r)
         seconds = Histogram("mnist_request_seconds", "From head to response", ["endpoint"], buckets=SECONDS, registry=r)
@@ -54,33 +53,26 @@ class Metrics:
             "mnist_batch_seconds", "To TorchServe and back", label, buckets=SECONDS, registry=r
         )
         self._of_endpoint = {path: (seconds.labels(path), received.labels(path)) for path in (*endpoints, OTHER)}
-        self._responses: dict[tuple[str, int, str], Counter] = {}  # children of `_requests`: looking them up is dear
+        self._responses = cache(requests.labels)  # looking one up in prometheus-client is dear
         # What alerts ask for is there from the start: of a series that appears no rate is known.
         for path in endpoints:
             for error in ALERTED if path.startswith("/api/") else ():
-                self._response_count(path, error.status, error.code)
-        causes = [cause.value for cause in Cause if cause is not Cause.NONE]
-        self._refused = {cause: refusals.labels(cause) for cause in causes}
+                self._responses(path, error.status, error.code)
+        self._refused = {cause: refusals.labels(cause.value) for cause in Cause if cause is not Cause.NONE}
 
     def observe(self, request: Request, response: Response) -> None:
         """Count a request whose response is sent."""
         endpoint = request.path if request.path in self._of_endpoint else OTHER
-        self._response_count(endpoint, response.status, request.code).inc()
+        self._responses(endpoint, response.status, request.code).inc()
         seconds, received = self._of_endpoint[endpoint]
         seconds.observe(request.responded - request.received)
         if request.buffered:
             received.inc(request.buffered)
         if request.cause is not Cause.NONE:
-            self._refused[request.cause.value].inc()
+            self._refused[request.cause].inc()
         for item in request.items:
             if item.enqueued:
                 self._queue_seconds.observe((item.dispatched or request.responded) - item.enqueued)
-
-    def _response_count(self, endpoint: str, status: int, code: str) -> Counter:
-        key = endpoint, status, code
-        if key not in self._responses:
-            self._responses[key] = self._requests.labels(*key)
-        return self._responses[key]
 
     def batcher(self, name: str, batcher: Batcher) -> None:
         """Count the batches of this size class, and show its queue."""
@@ -107,10 +99,6 @@ class Metrics:
                 yield InfoMetricFamily("mnist_model", "The model that answers", value=details.get("model"))
 
         self.registry.register(Model())
-
-    def admission(self, admission: Admission) -> None:
-        """Show the bytes in memory."""
-        self.gauge("mnist_buffered_bytes", "Bytes of bodies in memory", lambda: admission.buffered)
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
         """Show what `read` says at each scrape."""

@@ -21,8 +21,8 @@ from granian.server.embed import Server
 
 from proxy.app import App
 from proxy.health import Health, State
-from proxy.listening import BACKLOG
 from proxy.settings import Settings
+from serve.listening import BACKLOG
 
 log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections

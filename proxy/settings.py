@@ -18,21 +18,17 @@ LOG_FORMATS = ("auto", "json", "text", "off")
 NUMBERS = {int: "a whole number", float: "a number"}
 WORKERS = min(8, max(2, usable_cpus()))
 
-RENAMED = {  # a variable of an earlier version -> what to set instead
+RENAMED = {  # a variable of version 1.0.0 -> what to set instead
     "COALESCE": "BATCH_SIZE: 1 sends each image by itself",
     "TRIP_PICTURES": "BATCH_SIZE",
     "TRIP_BYTES": "BATCH_BYTES",
     "TRIPS": "SMALL_IN_FLIGHT and LARGE_IN_FLIGHT",
     "QUEUE_PICTURES": "QUEUE_SIZE",
-    "SMALL_BYTES": "SMALL_REQUEST_BYTES",
-    "SMALL_TRIPS": "SMALL_IN_FLIGHT",
-    "BULK_TRIPS": "LARGE_IN_FLIGHT",
     "LARGE_BYTES": "ISOLATED_PIXELS, in pixels",
     "LARGE_TRIPS": "ISOLATED_IN_FLIGHT",
     "MAX_HELD_BYTES": "MAX_BUFFERED_BYTES",
     "BODY_SECONDS": "BODY_IDLE_SECONDS",
     "TS_MODEL": "TS_SMALL_MODEL and TS_LARGE_MODEL",
-    "TS_BULK_MODEL": "TS_LARGE_MODEL",
 }
 
 

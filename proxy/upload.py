@@ -1,23 +1,133 @@
-"""A request's body -> the bytes of its images.
+"""POST /api/mnist and POST /api/mnist/batch: images in, for each its prediction or its error out.
 
-headers are checked -> the body is read, within a size and a rate -> the multipart library takes it apart
+admission -> body, within a size and a rate -> its images, by the multipart library -> batchers -> replies
 
-What can be refused unread is refused unread, and nothing over a limit is kept. No image is decoded here.
+What can be refused unread is refused unread. Nothing over a limit is kept, and no image is decoded here.
 """
 
-from collections.abc import Callable
+import asyncio
+import json
+from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
+from urllib.parse import parse_qsl
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from proxy import errors
-from proxy.app import Request, State
+from proxy.admission import Admission
+from proxy.app import Request, Response, State
+from proxy.batcher import Item, Result
+from proxy.errors import ModelServerError, Refusal, ServiceError
+from proxy.settings import Settings
+from proxy.torchserve import DETAILS
 
-Reserve = Callable[[Request, int], None]
+RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
 INCOMPLETE = "The body ended before it was complete; send it again."
 MAX_PARTS = 1024  # of any kind in one body
 AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
+_DETAILS = {"": DETAILS, "1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
+
+
+class Endpoints:
+    """What answers uploads."""
+
+    def __init__(self, settings: Settings, admission: Admission) -> None:
+        self._settings, self._admission = settings, admission
+        self._reader = Reader(settings, admission.reserve)
+
+    async def predict(self, request: Request) -> Response:
+        """POST /api/mnist"""
+        flags = details_flag(request.query)
+        try:
+            found = await self._images(request, self._settings.max_body_bytes, most=1)
+            [result] = await self._predict(request, found, flags)
+        finally:
+            self._admission.release(request)
+        if isinstance(answer := _answer(result), ServiceError):
+            raise answer
+        return Response(200, answer)
+
+    async def predict_batch(self, request: Request) -> Response:
+        """POST /api/mnist/batch"""
+        flags = details_flag(request.query)
+        try:
+            found = await self._images(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
+            too_large = [self._admission.check_image_size(image) for image in found]
+            fitting = [image for image, error in zip(found, too_large, strict=True) if not error]
+            predicted = iter(await self._predict(request, fitting, flags))
+        finally:
+            self._admission.release(request)
+        answers = [error or _answer(next(predicted)) for error in too_large]
+        if isinstance(answers[0], Refusal) and all(isinstance(answer, Refusal) for answer in answers):
+            raise answers[0]
+        bodies = [answer if isinstance(answer, bytes) else answer.body(request.id) for answer in answers]
+        return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
+
+    async def _images(self, request: Request, limit: int, most: int) -> list[bytes]:
+        length = check_headers(request, limit)
+        self._admission.check(request, length)
+        return images(request, await self._reader.read(request, length, limit), most)
+
+    async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
+        """A result for each image, in order. Raises Overloaded."""
+        deadline = monotonic() + self._settings.deadline_seconds
+        request.items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
+        self._admission.submit(request, request.items)
+        try:
+            results = [await item.result for item in request.items]
+        except asyncio.CancelledError:
+            for item in request.items:
+                item.batcher.cancel(item)
+            raise
+        failed = [index for index, result in enumerate(results) if isinstance(result, ModelServerError)]
+        if failed:
+            retried = await asyncio.gather(*(self._retry(request, request.items[index]) for index in failed))
+            for index, result in zip(failed, retried, strict=True):
+                results[index] = result
+        return results
+
+    async def _retry(self, request: Request, item: Item) -> Result:
+        """Isolated, so that an image that kills workers takes no other with it."""
+        batcher, result = self._admission.isolated, item.result.result()
+        for pause in RETRY_PAUSES:
+            await asyncio.sleep(pause)
+            again = Item(item.image, item.flags, item.deadline, item.traceparent)
+            request.items.append(again)
+            try:
+                batcher.submit([again])
+                result = await again.result
+            except asyncio.CancelledError:
+                batcher.cancel(again)
+                raise
+            except ServiceError as error:
+                return error
+            if not isinstance(result, ModelServerError):
+                break
+        return result
+
+
+def details_flag(query: str) -> int:
+    """The wire format's flag for `details` in a query string. Raises BadParameter for a value that means nothing."""
+    if "details" not in query:
+        return 0
+    values = [value.lower() for name, value in parse_qsl(query, keep_blank_values=True) if name == "details"]
+    flag = _DETAILS.get(values[-1]) if values else 0
+    if flag is None:
+        raise errors.BadParameter()
+    return flag
+
+
+def _answer(result: Result) -> bytes | ServiceError:
+    """The body for an image that was read, or what is wrong with any other."""
+    if isinstance(result, ServiceError):
+        return result
+    if result.status == 200:
+        return result.body
+    try:
+        return errors.ImageError(result.status, **json.loads(result.body))
+    except (ValueError, TypeError):
+        return ModelServerError()
 
 
 def check_headers(request: Request, limit: int) -> int | None:
@@ -30,55 +140,50 @@ def check_headers(request: Request, limit: int) -> int | None:
     content_type = request.headers.get("content-type", "").lower()
     if not content_type.startswith(("multipart/form-data", "image/")) or "content-encoding" in request.headers:
         raise errors.UnsupportedMediaType()
-    length = request.headers.get("content-length")
-    if length is None:
-        return None
-    if int(length) > limit:
+    announced = request.headers.get("content-length")
+    length = None if announced is None else int(announced)
+    if length and length > limit:
         raise errors.BodyTooLarge(limit)
-    return int(length)
+    return length
 
 
 class Reader:
-    """Reads bodies.
+    """Reads bodies. `reserve` is called with the request and a number of bytes before these are kept; it may raise.
 
-    Args:
-        idle_seconds: a body of which nothing arrives for so long has stalled.
-        least_rate: bytes a second that a body must arrive with on average, once `idle_seconds` have passed.
+    A large body is reserved as it arrives and not as it is announced, or a few slow clients that announce much would
+    keep everybody out.
     """
 
-    def __init__(self, idle_seconds: float, least_rate: float) -> None:
-        self._idle_seconds, self._least_rate = idle_seconds, least_rate
+    def __init__(self, settings: Settings, reserve: Callable[[Request, int], None]) -> None:
+        self._idle_seconds, self._least_rate = settings.body_idle_seconds, settings.body_bytes_per_second
+        self._reserve = reserve
 
-    async def read(self, request: Request, length: int | None, limit: int, reserve: Reserve) -> bytes:
+    async def read(self, request: Request, length: int | None, limit: int) -> bytes:
         """The whole body, of `length` bytes, or of at most `limit` where that is None.
-
-        Args:
-            reserve: called before bytes are kept; may raise. A large body is reserved as it arrives and not as it is
-                announced, or a few slow clients that announce much would keep everybody out.
 
         Raises:
             BodyTooLarge: it grew over `limit` bytes; nothing further was read.
             MalformedMultipart: it ended early.
         """
         if length is not None and length <= AT_ONCE:
-            reserve(request, length)
+            self._reserve(request, length)
             request.body_due = request.received + self._idle_seconds + length / self._least_rate
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
                 raise errors.MalformedMultipart(INCOMPLETE) from error
         else:
-            body = await self._read_pieces(request, length, limit, reserve)
+            body = await self._read_pieces(request, length, limit)
         request.body_due, request.state = inf, State.PREDICTING
         return body
 
-    async def _read_pieces(self, request: Request, length: int | None, limit: int, reserve: Reserve) -> bytes:
+    async def _read_pieces(self, request: Request, length: int | None, limit: int) -> bytes:
         body = bytearray()
         self._expect(request, 0)
         async for piece in request.protocol:
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
-            reserve(request, len(piece))
+            self._reserve(request, len(piece))
             body += piece
             self._expect(request, len(body))
         if length is not None and len(body) < length:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxy.listening import listen
 from proxy.settings import BadSetting, Settings
+from serve.listening import listen
 
 NAMES = ("inference", "management", "metrics")
 SPARE = range(8083, 65536)  # where to look for a free port: from the last default on

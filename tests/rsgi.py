@@ -9,9 +9,9 @@ from typing import NamedTuple
 import aiohttp
 
 from proxy.app import App, Request
-from proxy.listening import listen
 from proxy.server import granian
 from proxy.settings import Settings
+from serve.listening import listen
 
 
 class Headers:

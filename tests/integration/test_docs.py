@@ -117,7 +117,7 @@ def test_the_drawing_is_true():
 def test_the_drawing_shows_the_way_of_an_upload():
     modules, _ = drawing()
     drawn = {str(file.relative_to(ROOT)) for file in modules.values()}
-    proxy = {f"proxy/{name}.py" for name in ("server", "app", "api", "upload", "admission", "batcher", "torchserve")}
+    proxy = {f"proxy/{name}.py" for name in ("server", "app", "upload", "admission", "batcher", "torchserve")}
     handler = {f"handler/{name}.py" for name in ("mnist_handler", "reader", "decode", "canonical", "forward", "answer")}
     assert proxy | handler <= drawn
 

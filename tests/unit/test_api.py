@@ -6,11 +6,11 @@ import json
 import pytest
 
 from proxy import __main__ as main
-from proxy import api
+from proxy import upload
 from proxy.admission import SizeClass
-from proxy.api import details_flag
 from proxy.errors import BadParameter
 from proxy.torchserve import DETAILS
+from proxy.upload import details_flag
 from tests.proxies import far_end, png, prediction, proxy
 from tests.rsgi import eventually, fetch, multipart
 
@@ -21,7 +21,7 @@ SCAN = png(5, side=200)  # of more pixels than `isolated_pixels` in these tests
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(api, "RETRY_PAUSES", (0.0, 0.01, 0.01))
+    monkeypatch.setattr(upload, "RETRY_PAUSES", (0.0, 0.01, 0.01))
 
 
 @pytest.fixture
@@ -358,6 +358,7 @@ def test_a_refusal_names_the_bytes_in_memory(run):
         answer = await proxy.upload(photo)
         assert code(answer) == (503, "overloaded")
         await refused(proxy, "buffer_full", answer)
+        assert await proxy.metric("mnist_buffered_bytes") > len(photo)
         far.opened.set()
         assert (await first).status == 200
         assert await proxy.metric("mnist_buffered_bytes") == 0

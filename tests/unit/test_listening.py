@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxy.listening import listen
 from proxy.settings import BadSetting
+from serve.listening import listen
 from tests.stack import ROOT, free_ports
 
 ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -56,7 +56,7 @@ def test_ipv6_alone():
 )
 @pytest.mark.parametrize("host", ["localhost", "::"])
 def test_a_machine_whose_ipv6_is_turned_off(host):
-    code = f"from proxy.listening import listen; print(len(listen({host!r}, 3001)))"
+    code = f"from serve.listening import listen; print(len(listen({host!r}, 3001)))"
     command = [*NETWORK, f'{OFF} && exec "$0" -c "{code}"', sys.executable]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "1\n"
 

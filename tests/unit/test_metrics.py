@@ -154,11 +154,6 @@ def test_the_model_that_answers_is_shown_once_it_is_known(metrics):
     assert ("mnist_model_info", ("name", "mnist"), ("sha256", "abc"), ("version", "2.0")) in scraped(metrics)
 
 
-def test_the_bytes_in_memory_are_shown(metrics):
-    metrics.admission(SimpleNamespace(buffered=4711))
-    assert scraped(metrics)["mnist_buffered_bytes",] == 4711
-
-
 def test_what_alerts_ask_for_is_there_from_the_start(metrics):
     seen = scraped(metrics)
     assert seen[outcome("503", "overloaded")] == 0

@@ -12,9 +12,9 @@ import pytest
 
 from proxy.app import App, Response
 from proxy.health import Health, State
-from proxy.listening import listen
 from proxy.server import drain, granian
 from proxy.settings import Settings
+from serve.listening import listen
 from tests.proxies import far_end, png, prediction, proxy
 from tests.rsgi import eventually, fetch, serving
 

@@ -11,6 +11,7 @@ from multipart import PushMultipartParser
 from proxy import errors, upload
 from proxy.app import App, Response
 from proxy.errors import Cause
+from proxy.settings import Settings
 from tests.rsgi import eventually, fetch, file, multipart, request_of, send, serving
 
 
@@ -170,7 +171,7 @@ class Body:
 
     def __init__(self, length_known, limit=200_000, room=1 << 30, idle=5.0, rate=1):
         self._known, self._limit, self._room = length_known, limit, room
-        self._reader = upload.Reader(idle, rate)
+        self._reader = upload.Reader(Settings(body_idle_seconds=idle, body_bytes_per_second=rate), self.reserve)
         self.kept, self.error, self.data = 0, None, None
 
     def reserve(self, request, size):
@@ -181,7 +182,7 @@ class Body:
     async def endpoint(self, request):
         length = upload.check_headers(request, self._limit) if self._known else None
         try:
-            self.data = await self._reader.read(request, length, self._limit, self.reserve)
+            self.data = await self._reader.read(request, length, self._limit)
         except errors.ServiceError as error:
             self.error = error
             raise
