@@ -65,12 +65,10 @@ def test_promtool():
     assert "SUCCESS" in shell(script)  # it exits with 1 otherwise
 
 
-def test_every_cause_of_a_refusal_is_explained(service):
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| `(?:overloaded|not_ready)` \|", TEXT, re.MULTILINE)
-    explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
-    assert explained == {cause.value for cause in Cause} - {""}
+def test_every_cause_of_a_refusal_has_a_series(service):
+    causes = {cause.value for cause in Cause} - {""}
     [script] = [script for script in scripts("/metrics") if "refusals" in script]
-    assert set(re.findall(r'cause="(\w+)"', shell(here(script, service)))) == explained
+    assert set(re.findall(r'cause="(\w+)"', shell(here(script, service)))) == causes
 
 
 def test_files_and_targets_named_exist():
