@@ -1,7 +1,7 @@
 """Probabilities, float32 [n, classes] -> the JSON body of each prediction, filled into one template.
 
 A template takes a tenth of json.dumps' time, and nine digits, which tell every float32 apart, a third of repr's
-(docs/performance.md).
+(docs/decisions/2026-11-23-workers.md).
 """
 
 import json

@@ -3,8 +3,8 @@
 pixels -> ink: one plane, paper 0, strokes bright -> the digit's own part of it -> 20x20 with strokes of MNIST's
 thickness -> 28x28, centre of mass in the middle.
 
-The procedure is NIST's as told by C. Yadav, L. Bottou: Cold Case: The Lost MNIST Digits, NeurIPS 2019: bounding box,
-square, area-resampled to 20x20, centre of mass to the centre of 28x28.
+The procedure is NIST's, as rebuilt by C. Yadav, L. Bottou: Cold Case: The Lost MNIST Digits, NeurIPS 2019: bounding
+box, square, area-resampled to 20x20, centre of mass to the centre of 28x28.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """What the model classifies: its classes, the size of its picture and the normalization of its pixels.
 
 All of it is written in one file, model.json (docs/own-model.md says what its keys mean). Training and packing read it
-from here, the archive carries it to the worker, and the proxy learns it from the worker.
+from here. It is part of the archive, so the worker has it, and the proxy gets it from the worker.
 """
 
 import json

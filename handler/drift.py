@@ -1,4 +1,4 @@
-"""What the pictures are taken for, counted: a change of the mix tells that the pictures have changed, or the model.
+"""Counts what the pictures are taken for: if the mix changes, the pictures have changed, or the model.
 
 answers of a batch -> counts in memory -> about once a second TorchServe's counters, shown at its metrics address
 """
@@ -16,7 +16,7 @@ from decode import PictureError
 from digit import CLASS_NAMES
 from reading import Reading
 
-PERIOD = 1.0  # seconds; each count told is a line on the worker's standard output, which TorchServe parses
+PERIOD = 1.0  # seconds; each count reported is a line on the worker's standard output, which TorchServe parses
 SAMPLE_PERIOD = 0.25  # seconds; judging a batch of 64 pictures takes 1.3 ms, so that sampling costs half a percent
 UNJUDGED = "unjudged"  # a prediction nobody asked the details of, in a batch that was no sample
 PREDICTIONS = "mnist_predictions_total", ("class_name", "verdict")
@@ -29,13 +29,13 @@ ROWS: tuple[str, tuple[str, ...]] = "mnist_direct_rows_total", ()  # over the ba
 class Drift:
     """Counts predictions, warnings and refusals of one version of the model.
 
-    What was counted last is told with the next batch: within a second where the proxy probes, else by the next upload.
+    The last counts are reported with the next batch: within a second where the proxy probes, else with the next upload.
     """
 
     def __init__(self, version: str) -> None:
         self._version = version
         self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self._told = monotonic()
+        self._reported = monotonic()
         self._sampled = 0.0
         self._counters = {
             name: CachingMetric(name, "count", [*labels, "model_version"], MetricTypes.COUNTER)
@@ -49,16 +49,16 @@ class Drift:
         for row in batch.rows:
             for flag in row.flags:
                 outcome = next(outcomes)
-                told = _of(outcome, classes, verdicts)
+                counted = _of(outcome, classes, verdicts)
                 if not flag & wire.PROBE:
-                    self._counts.update(told)
+                    self._counts.update(counted)
         if direct := sum(
             len(row.flags) for row in batch.rows if not row.from_proxy
         ):  # of clients that do without the proxy
             self._counts[BATCHES] += 1
             self._counts[ROWS] += direct
-        if monotonic() - self._told >= PERIOD:
-            self._tell()
+        if monotonic() - self._reported >= PERIOD:
+            self._report()
 
     def samples(self, batch: Batch) -> bool:
         """Whether all of the batch is to be judged, for the count of verdicts alone."""
@@ -67,11 +67,11 @@ class Drift:
         self._sampled = monotonic()
         return True
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         for (name, labels), count in self._counts.items():
             self._counters[name].add_or_update(count, [*labels, self._version])
         self._counts.clear()
-        self._told = monotonic()
+        self._reported = monotonic()
 
 
 def _of(

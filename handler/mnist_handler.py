@@ -78,7 +78,7 @@ class MnistHandler:
         """A reply for each row: a batch's answers together, a client's own with its status."""
         judged = self._judged(batch)
         verdicts = (judged[i].verdict if i in judged else None for i in range(len(batch.logits)))
-        self.drift.count(batch, [told or UNJUDGED for told in verdicts])
+        self.drift.count(batch, [verdict or UNJUDGED for verdict in verdicts])
         wanted, probes = batch.flagged(wire.DETAILS), batch.flagged(wire.PROBE)
         more = [
             details(picture, judged[i], self.model_details) | (SERVED if i in probes else {}) if i in wanted else None
@@ -98,7 +98,7 @@ class MnistHandler:
     def _judged(self, batch: Batch) -> dict[int, verdict.Judgement]:
         """Judgements, by position among the pictures: of those whose details are wanted, now and then of all.
 
-        A judgement takes longer than all else that is done to a small picture (docs/performance.md).
+        A judgement takes longer than all else that is done to a small picture (docs/decisions/2026-11-23-workers.md).
         """
         every = range(len(batch.logits))
         positions = list(every) if self.drift.samples(batch) else sorted(batch.flagged(wire.DETAILS))

@@ -1,14 +1,14 @@
 """Fewer lines on the worker's standard output, each of which TorchServe's JVM reads and parses.
 
 For every batch its worker says that it received one, and how long the prediction took: a fifth of a lone request's time
-in the worker and a third of its time in the JVM (docs/performance.md).
+in the worker and a third of its time in the JVM (docs/decisions/2026-11-23-workers.md).
 """
 
 import logging
 from time import monotonic
 
 PERIOD = 1.0  # seconds between two values of the gauge PredictionTime
-METRICS = "ts.metrics.caching_metric"  # the logger that metrics travel through
+METRICS = "ts.metrics.caching_metric"  # the logger that metrics are written to
 
 
 def quieten() -> None:

@@ -2,7 +2,7 @@
 
 guards on the reading and on the amount of ink -> how far the picture is from MNIST's digits of the predicted class,
 energy, maximum probability -> the odds that it is a digit and rightly read, by logistic regression. Limits and weights
-are learnt by `python -m train calibrate` and travel in verdict.json beside this file.
+are learnt by `python -m train calibrate` and are in verdict.json beside this file.
 
 Energy: W. Liu, X. Wang, J. Owens, Y. Li: Energy-based Out-of-distribution Detection, NeurIPS 2020. Maximum probability:
 D. Hendrycks, K. Gimpel: A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017. Distance

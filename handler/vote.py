@@ -19,7 +19,7 @@ from reading import Origin, Reading
 
 ODDNESS = 1.5  # how much a warning of ODD counts; a distance at its limit counts 1 ...
 CUT = 7.0  # ... a tenth of the image cut off a tenth of this ...
-PLAIN = 0.8  # ... and the first reading, of the image as it is, is trusted by so much more
+PLAIN = 0.8  # ... and the first reading, of the image as it is, gets this bonus
 EMPTY = 1 / 3  # of the readings; where so many are blank, the others saw nothing but lines
 SURPRISE = 2.0  # ... and a negative log probability of 1 so much
 

@@ -7,7 +7,7 @@ then the replies. All numbers are big-endian and unsigned. The other end is prox
 import struct
 from collections.abc import Sequence
 
-DETAILS = 1  # flag of an image whose reply shall carry details
+DETAILS = 1  # flag of an image whose reply has details
 PROBE = 2  # flag of an image of the proxy's own, which shows whether all works and stays out of the statistics
 
 
@@ -34,6 +34,6 @@ def decode(body: bytes) -> tuple[list[bytes], list[int]]:
 
 
 def encode(replies: Sequence[tuple[int, bytes]]) -> bytes:
-    """The body that carries a (status, body) for each image of a batch."""
+    """The body of a batch's reply, with a (status, body) for each image."""
     heads = [number for status, body in replies for number in (status, len(body))]
     return b"".join((struct.pack("!I" + "HI" * len(replies), len(replies), *heads), *(body for _, body in replies)))

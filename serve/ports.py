@@ -27,29 +27,29 @@ def choose(settings: Settings, environment: Mapping[str, str] = os.environ) -> S
         BadSetting: a port that was set is taken, or named by two settings.
     """
     chosen: dict[str, Any] = {}
-    with ExitStack() as held:
+    with ExitStack() as sockets:
         for each in listen(settings.host, settings.port):
-            held.enter_context(each)
+            sockets.enter_context(each)
         fields = [f"ts_{name}_port" for name in NAMES]
         for field in sorted(fields, key=lambda field: field.upper() not in environment):  # those that are set first
             port: int = getattr(settings, field)
             candidates = [port] if field.upper() in environment else [port, *SPARE]
-            chosen[field] = _hold(field.upper(), candidates, held)
+            chosen[field] = _bind(field.upper(), candidates, sockets)
     return replace(settings, **chosen)
 
 
 def spare(settings: Settings) -> Settings:
     """The settings with three other ports for TorchServe, all free."""
-    with ExitStack() as held:
-        return _with_ports(settings, {name: _hold(name, SPARE, held) for name in NAMES})
+    with ExitStack() as sockets:
+        return _with_ports(settings, {name: _bind(name, SPARE, sockets) for name in NAMES})
 
 
-def _hold(name: str, candidates: Iterable[int], held: ExitStack) -> int:
-    """The first of the ports that is free on loopback; it stays ours until `held` closes."""
+def _bind(name: str, candidates: Iterable[int], sockets: ExitStack) -> int:
+    """The first of the ports that is free on loopback; it stays ours until `sockets` closes."""
     failure = None
     for port in candidates:
         try:
-            held.enter_context(socket.create_server(("127.0.0.1", port)))
+            sockets.enter_context(socket.create_server(("127.0.0.1", port)))
         except OSError as error:
             failure = failure or f"{name}: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}"
         else:

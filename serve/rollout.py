@@ -62,8 +62,8 @@ def main() -> None:
 def locked(home: Path) -> Iterator[None]:
     """The right to change what runs in this folder. Raises RolloutError where nothing runs or another rollout does."""
     try:
-        with (home / "rollout/pid").open() as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (home / "rollout/pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except FileNotFoundError:
         raise RolloutError(f"nothing runs in {home}; give the settings that the service runs with") from None

@@ -17,13 +17,13 @@ TEXT = 'form-data; name="note"'
 
 
 class Input(NamedTuple):
-    """What is sent, and the status and code that it must get; `shut`: the client then closes its side."""
+    """What is sent, and the status and code that it must get; `half_close`: the client then closes its side."""
 
     name: str
     sent: bytes | Iterable[bytes]
     status: int
     code: str = ""
-    shut: bool = False
+    half_close: bool = False
 
 
 def of_bodies() -> Iterator[Input]:

@@ -71,13 +71,13 @@ def chunk(data: bytes) -> bytes:
 CHUNKED = b"Transfer-Encoding: chunked"
 
 
-def exchange(port: int, sent: bytes | Iterable[bytes], seconds: float = 30, shut: bool = False) -> Answer | None:
+def exchange(port: int, sent: bytes | Iterable[bytes], seconds: float = 30, half_close: bool = False) -> Answer | None:
     """Send bytes on a connection of its own and read one answer; None where the server closes without one."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         with suppress(BrokenPipeError):  # the HTTP server answers a head without end at once, and closes
             for piece in (sent,) if isinstance(sent, bytes) else sent:
                 connection.sendall(piece)
-        if shut:
+        if half_close:
             connection.shutdown(socket.SHUT_WR)
         return receive(connection)
 

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-seeds", dest="seeds", action="store_const", const=list(SEEDS), help="those of recipe.py")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if there is any")
     parser.add_argument("--epochs", type=int, help="of LeNet; default: the plan's")
-    parser.add_argument("--resume", action="store_true", help="go on where the same run was stopped")
+    parser.add_argument("--resume", action="store_true", help="continue where the same run was stopped")
     parser.add_argument("--data", type=Path, default=mnist.ROOT, help="where MNIST lies or shall lie; default: data/")
     parser.add_argument("--out", type=Path, help="weights to write; default: the served ones, with --quick run/train/")
 
@@ -212,9 +212,9 @@ def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def digest(*parts: Any) -> str:
-    """Twelve characters that name these parts: bytes, or what JSON can tell."""
-    told = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
-    return hashlib.sha256(b"\0".join(told)).hexdigest()[:12]
+    """Twelve characters that name these parts: bytes, or what JSON can encode."""
+    encoded = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
+    return hashlib.sha256(b"\0".join(encoded)).hexdigest()[:12]
 
 
 def kept(name: str, make: Callable[[], Any]) -> Any:

@@ -118,7 +118,7 @@ def mnist_of_torchvision() -> Callable:
     """The class torchvision.datasets.MNIST, beside a CPU build of torch too.
 
     torchvision from the default index is a CUDA build: beside a CPU torch its extension cannot load and the import
-    trips over two operators it would have registered. Declaring their schemas is all that datasets need.
+    fails for want of two operators it would have registered. Declaring their schemas is all that datasets need.
     """
     try:
         from torchvision.datasets import MNIST

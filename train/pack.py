@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE",
                         help="state dict of LeNet, or a graph, .onnx (default: the model's own)")  # fmt: skip
     parser.add_argument("--handler", type=Path, default=ROOT / "handler", metavar="FOLDER",
-                        help="flat files that travel with it (default: handler)")  # fmt: skip
+                        help="flat files to pack with it (default: handler)")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FOLDER",
                         help="where mnist.mar and mnist.mar.sha256 go (default: the model's own)")  # fmt: skip
 
@@ -68,7 +68,7 @@ def pack(weights: Path, handler: Path, output: Path, version: str = "1.0") -> Pa
         graph = Path(staging, GRAPH)
         graph.write_bytes(content)
         serialized = graph if weights.suffix == ".onnx" else weights
-        raw = _run_archiver(serialized, [graph, *travelling(handler)], version, Path(staging))
+        raw = _run_archiver(serialized, [graph, *packed_files(handler)], version, Path(staging))
         finished = output / f".mnist.mar.{os.getpid()}"
         mar.rewrite(raw, finished)
     archive = output / "mnist.mar"
@@ -96,8 +96,8 @@ def graph_of(weights: Path) -> bytes:
     return weights.read_bytes()
 
 
-def travelling(handler: Path) -> list[Path]:
-    """The files of handler/, each replaced by the model's own of that name; of another model, all its .json files."""
+def packed_files(handler: Path) -> list[Path]:
+    """The files of handler/, each replaced by the model's file of the same name; another model has its own .json files."""
     own = MODEL_FILE.parent if MODEL_FILE.parent != own_model.MNIST else handler
     found = {path.name: path for path in (*handler.glob("*.py"), *own.glob("*.py"), *own.glob("*.json"))}
     return [path for name, path in found.items() if name not in LEFT_OUT]

@@ -143,7 +143,7 @@ def bad_input(stack: Stack, cases: Sequence[Case], scale: float) -> Scenario:
     tally = Tally()
     before = {each.pid for each in stack.workers() + stack.workers("mnist_large")}
     for case in bad_requests.every():
-        answer = exchange(stack.port, case.sent, shut=case.shut)
+        answer = exchange(stack.port, case.sent, half_close=case.half_close)
         _count(tally, case.name, answer.status if answer else None, {case.status})
     for name, (image, status) in bad_images.bombs().items():
         answer = exchange(stack.port, upload(image))

@@ -45,7 +45,7 @@ def disturb(stack: Stack, stop: threading.Event, counts: dict[str, int]) -> None
     while not stop.is_set():
         seed += 1
         for case in bad:
-            exchange(stack.port, case.sent, shut=case.shut)
+            exchange(stack.port, case.sent, half_close=case.half_close)
         for _, image in bad_images.mutated(120, seed):
             exchange(stack.port, upload(image))
         for image in large:  # every kind each time: a worker's first of a kind makes a library's code resident

@@ -53,7 +53,7 @@ def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path, model_store):
         assert stack.stop() == 0
 
 
-def test_no_room_to_start_is_told_in_one_line(tmp_path, model_store):
+def test_no_room_to_start_is_reported_in_one_line(tmp_path, model_store):
     with small_disk(tmp_path / "disk", "64k") as disk:
         fill(disk)
         stack = Stack(tmp_path, MODEL_STORE=str(model_store))

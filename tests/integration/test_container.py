@@ -185,7 +185,7 @@ def test_torchserve_comes_back_where_the_kubelet_starts_it_again(run, ports, tmp
     assert predicted(ports["PORT"]) == "seven"
 
 
-def test_a_broken_archive_is_told_in_one_line(run, ports, tmp_path):
+def test_a_broken_archive_is_reported_in_one_line(run, ports, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store/mnist.mar").write_bytes(b"not an archive")
     settings = ports | {"MODEL_STORE": f"{RUN}/store"}

@@ -18,7 +18,7 @@ PICTURES_FAULT = {200, 400, 413, 422}
 
 @pytest.mark.parametrize("case", bad_requests.every(), ids=lambda case: case.name)
 def test_a_bad_request_gets_its_status(stack, case):
-    answer = exchange(stack.port, case.sent, shut=case.shut)
+    answer = exchange(stack.port, case.sent, half_close=case.half_close)
     assert answer is not None
     assert answer.status == case.status, answer
     if case.code:

@@ -137,7 +137,7 @@ def test_a_killed_stack_loses_no_large_upload(stacks, balancer):
     assert list(outcomes) == ["right"]
 
 
-def test_a_stack_that_is_told_to_stop_drains(stacks, balancer):
+def test_a_stack_drains_on_sigterm(stacks, balancer):
     outcomes = asyncio.run(load(balancer, 9, lambda: stacks[0].supervisor.send_signal(signal.SIGTERM)))
     assert list(outcomes) == ["right"]
     assert stacks[0].supervisor.wait(30) == 0

@@ -199,7 +199,7 @@ def test_the_largest_upload_passes_every_limit_on_its_way(service):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has SCHED_BATCH")
 def test_torchserve_does_not_interrupt_the_proxy(service):
-    polite = {service.supervisor: False, service.proxy: False, service.java: True}
-    polite |= {process: True for process in service.java.children()}
-    assert len(polite) > 4
-    assert {process: os.sched_getscheduler(process.pid) == os.SCHED_BATCH for process in polite} == polite
+    scheduled = {service.supervisor: False, service.proxy: False, service.java: True}
+    scheduled |= {process: True for process in service.java.children()}
+    assert len(scheduled) > 4
+    assert {process: os.sched_getscheduler(process.pid) == os.SCHED_BATCH for process in scheduled} == scheduled

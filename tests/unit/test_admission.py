@@ -87,7 +87,7 @@ def test_every_key_is_compared_in_constant_time(monkeypatch):
     assert compared == [(one, key) for one in offered for key in (b"first", b"second")]
 
 
-def test_who_comes_while_nothing_is_accepted_is_told_why():
+def test_a_refusal_names_the_state_as_its_cause():
     with pytest.raises(NotReady) as refusal:
         admission_of(Accepting(Cause.STARTING)).check(request_of(), None)
     assert refusal.value.cause is Cause.STARTING

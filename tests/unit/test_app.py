@@ -77,7 +77,7 @@ def test_head_is_get_without_a_body():
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_unknown_errors_are_told_to_the_log_alone(caplog):
+def test_unknown_errors_are_described_in_the_log_only(caplog):
     answer = call("GET", "/broken", {"X-Request-Id": "abc-1"})
     assert error_of(answer) == (500, "internal_error")
     assert b"secret" not in answer.body

@@ -1,4 +1,4 @@
-"""Drift: what is counted of a batch, what is not, and that TorchServe is told seldom and in its own words."""
+"""Drift: what is counted of a batch, what is not, and that it is reported seldom, in TorchServe's own format."""
 
 import logging
 import re
@@ -25,8 +25,8 @@ def batch_of(*rows):
 
 
 @pytest.fixture
-def told(monkeypatch, caplog):
-    """Counts a batch as if the last telling were long ago; gives {(metric, labels): count} of what was told."""
+def reported(monkeypatch, caplog):
+    """Counts a batch as if the last report were long ago; returns {(metric, labels): count} of what was reported."""
     monkeypatch.setattr(module, "PERIOD", 0.0)
     caplog.set_level(logging.INFO)
 
@@ -42,9 +42,9 @@ def told(monkeypatch, caplog):
     return tell
 
 
-def test_predictions_are_counted_by_class_verdict_and_version(told):
+def test_predictions_are_counted_by_class_verdict_and_version(reported):
     batch = batch_of((True, [(0, (7,)), (1, (7,)), (0, (2,))]), (False, [(0, (7,))]))
-    assert told(batch, "digit", "uncertain", "digit", "digit") == {
+    assert reported(batch, "digit", "uncertain", "digit", "digit") == {
         ("mnist_predictions_total", "class_name:seven,verdict:digit,model_version:1.0"): 2,
         ("mnist_predictions_total", "class_name:seven,verdict:uncertain,model_version:1.0"): 1,
         ("mnist_predictions_total", "class_name:two,verdict:digit,model_version:1.0"): 1,
@@ -53,12 +53,12 @@ def test_predictions_are_counted_by_class_verdict_and_version(told):
     }
 
 
-def test_warnings_and_refusals_are_counted(told):
+def test_warnings_and_refusals_are_counted(reported):
     batch = batch_of(
         (True, [(0, (3, "inverted", "cropped")), (0, UndecodableImage("no image"))]),
         (True, [(0, ImageTooLarge("too many pixels"))]),
     )
-    assert told(batch, "digit") == {
+    assert reported(batch, "digit") == {
         ("mnist_predictions_total", "class_name:three,verdict:digit,model_version:1.0"): 1,
         ("mnist_warnings_total", "warning:inverted,model_version:1.0"): 1,
         ("mnist_warnings_total", "warning:cropped,model_version:1.0"): 1,
@@ -67,16 +67,16 @@ def test_warnings_and_refusals_are_counted(told):
     }
 
 
-def test_probes_are_not_counted_and_shift_nobodys_verdict(told):
+def test_probes_are_not_counted_and_shift_nobodys_verdict(reported):
     batch = batch_of((True, [(wire.PROBE | wire.DETAILS, (1,))]), (True, [(0, (4,))]))
-    assert told(batch, "not_a_digit", "digit") == {
+    assert reported(batch, "not_a_digit", "digit") == {
         ("mnist_predictions_total", "class_name:four,verdict:digit,model_version:1.0"): 1
     }
 
 
-def test_a_row_without_images_is_no_disaster(told):
+def test_a_row_without_images_is_no_disaster(reported):
     batch = batch_of((False, []), (True, [(0, (5,))]))
-    assert sum(told(batch, "digit").values()) == 1
+    assert sum(reported(batch, "digit").values()) == 1
 
 
 def test_counts_reach_torchserve_now_and_then_and_once(monkeypatch, caplog):

@@ -66,7 +66,7 @@ def test_any_bytes_give_an_answer_or_a_refusal(pieces):
     assert data[found.end - 2 : found.end] == b"\xff\xd9"
 
 
-def test_mutants_that_are_decoded_have_the_size_that_was_told(capfd):
+def test_mutated_images_have_the_size_of_their_header(capfd):
     rng, decoded = random.Random("headers"), 0  # noqa: S311 - the same mutants every time
     for data in (mutated(source, rng) for source in SOURCES for _ in range(250)):
         try:

@@ -47,26 +47,26 @@ def test_a_json_line_tells_id_status_times_bytes_and_trace():
     it = request(x_request_id="abc-1", traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
     it.items = [item(it.received, 0.001, 0.003, 0.008)]
     [line] = lines("json", it)
-    told = json.loads(line)
-    assert list(told) == [
+    logged = json.loads(line)
+    assert list(logged) == [
         "time", "id", "method", "path", "status", "code", "cause", "ms", "bytes", "images", "trace_id"
     ]  # fmt: skip
-    assert told["id"] == "abc-1"
-    assert (told["method"], told["path"], told["status"]) == ("POST", "/api/mnist", 200)
-    assert (told["code"], told["cause"]) == ("", "")
-    assert told["bytes"] == {"in": 321, "out": len(OK.body)}
-    assert told["trace_id"] == TRACE
-    assert told["images"] == 1
-    assert told["ms"] == {"total": 9, "receive": 1, "queue": 2, "upstream": 5}
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", told["time"])
+    assert logged["id"] == "abc-1"
+    assert (logged["method"], logged["path"], logged["status"]) == ("POST", "/api/mnist", 200)
+    assert (logged["code"], logged["cause"]) == ("", "")
+    assert logged["bytes"] == {"in": 321, "out": len(OK.body)}
+    assert logged["trace_id"] == TRACE
+    assert logged["images"] == 1
+    assert logged["ms"] == {"total": 9, "receive": 1, "queue": 2, "upstream": 5}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", logged["time"])
 
 
 def test_of_several_images_a_line_tells_the_longest_waits():
     it = request()
     it.items = [item(it.received, 0.001, 0.003, 0.004), item(it.received, 0.001, 0.002, 0.008)]
-    told = json.loads(as_json(it, OK))
-    assert told["images"] == 2
-    assert told["ms"] == {"total": 9, "receive": 1, "queue": 2, "upstream": 6}
+    logged = json.loads(as_json(it, OK))
+    assert logged["images"] == 2
+    assert logged["ms"] == {"total": 9, "receive": 1, "queue": 2, "upstream": 6}
 
 
 def test_a_line_for_people_is_one_line_of_plain_text():
@@ -82,13 +82,13 @@ def test_a_line_for_people_is_one_line_of_plain_text():
 def test_a_refusal_tells_its_code_and_its_cause(cause):
     it = request()
     it.code, it.cause = "overloaded", cause
-    told = json.loads(as_json(it, Response(503, b"")))
-    assert (told["status"], told["code"], told["cause"]) == (503, "overloaded", cause.value)
+    logged = json.loads(as_json(it, Response(503, b"")))
+    assert (logged["status"], logged["code"], logged["cause"]) == (503, "overloaded", cause.value)
     assert f"503 POST /api/mnist overloaded ({cause.value}) 9.0 ms" in as_text(it, Response(503, b""))
 
 
 @pytest.mark.parametrize("form", [as_json, as_text])
-def test_neither_images_nor_the_query_nor_keys_are_told(form):
+def test_images_queries_and_keys_are_not_logged(form):
     it = request(authorization="Bearer hush", x_api_key="hush", x_request_id="abc")
     it.items = [item(it.received, 0.001, 0.003, 0.008)]
     line = form(it, OK)
@@ -104,24 +104,24 @@ def test_no_path_can_forge_or_flood_a_line(path):
 
 
 def test_an_image_that_was_refused_has_no_times():
-    told = json.loads(as_json(request(items=[Item(b"x", 0, 1.0)]), Response(503, b"")))["ms"]
-    assert (told["receive"], told["queue"], told["upstream"]) == (0, 0, 0)
+    logged = json.loads(as_json(request(items=[Item(b"x", 0, 1.0)]), Response(503, b"")))["ms"]
+    assert (logged["receive"], logged["queue"], logged["upstream"]) == (0, 0, 0)
 
 
 def test_an_image_that_was_never_sent_waited_until_the_response():
     it = request()
     it.items = [item(it.received, 0.001, 0, 0)]
     it.items[0].dispatched = it.items[0].completed = 0.0
-    told = json.loads(as_json(it, Response(504, b"")))["ms"]
-    assert (told["queue"], told["upstream"]) == (8, 0)
+    logged = json.loads(as_json(it, Response(504, b"")))["ms"]
+    assert (logged["queue"], logged["upstream"]) == (8, 0)
 
 
 def test_an_image_without_a_reply_was_upstream_until_the_response():
     it = request()
     it.items = [item(it.received, 0.001, 0.002, 0)]
     it.items[0].completed = 0.0
-    told = json.loads(as_json(it, Response(504, b"")))["ms"]
-    assert (told["queue"], told["upstream"]) == (1, 7)
+    logged = json.loads(as_json(it, Response(504, b"")))["ms"]
+    assert (logged["queue"], logged["upstream"]) == (1, 7)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere():
     assert os.read(main, 1000).decode().strip().endswith("id abc")
 
 
-def test_what_machines_ask_every_second_is_not_told():
+def test_probes_and_scrapes_are_not_logged():
     asked = [request(path) for path in ("/livez", "/readyz", "/metrics", "/api/mnist")]
     assert [json.loads(line)["path"] for line in lines("json", *asked)] == ["/api/mnist"]
 

@@ -57,7 +57,7 @@ def test_entries_are_sorted_and_timeless(archive):
     assert {entry.date_time for entry in entries} == {mar.EPOCH}
 
 
-def test_every_file_of_handler_travels(archive):
+def test_every_file_of_handler_is_packed(archive):
     wanted = {file.name for file in HANDLER.iterdir() if file.suffix in (".py", ".json")}
     with zipfile.ZipFile(archive) as packed:
         assert set(packed.namelist()) == wanted | {"net.onnx", WEIGHTS.name, mar.MANIFEST}

@@ -119,7 +119,7 @@ def test_the_page_learns_the_model_and_whether_it_gives_verdicts():
     assert get("/page/model.json", page.routes(Settings(), health())).body == b"null"
 
 
-def test_another_model_is_told_as_soon_as_it_answers():
+def test_another_model_is_shown_as_soon_as_it_answers():
     answering = health(SERVED)
     routes = page.routes(Settings(), answering)
     first = get("/openapi.json", routes)

@@ -60,7 +60,7 @@ def test_an_upgrade_to_http_2_keeps_its_body():
     assert output.endswith(b" hello")
 
 
-def test_who_expects_100_continue_is_told_to_go_on():
+def test_expect_100_continue_gets_100_first():
     async def scenario():
         async with serving(App({"/": {"POST": echo}}, ("*",), ())) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

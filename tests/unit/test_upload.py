@@ -103,7 +103,7 @@ def test_no_part_at_all():
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; x=y"])
-def test_a_form_without_a_boundary_is_told_so(kind):
+def test_a_form_without_a_boundary_is_malformed(kind):
     with pytest.raises(errors.MalformedMultipart, match="no boundary; do not set that header yourself"):
         images_in({"Content-Type": kind}, b"--cut--\r\n")
 

@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     train, hard = train[: args.digits], distorted(validation)
     for step, plan in STEPS.items():
         plan = replace(plan, student=replace(plan.student, epochs=args.epochs))
-        told = {"step": step, "digits": len(train), "plan": json.loads(json.dumps(plan.as_dict()))}
-        done = [line["seed"] for line in read(args.results) if line.items() >= told.items()]
+        setup = {"step": step, "digits": len(train), "plan": json.loads(json.dumps(plan.as_dict()))}
+        done = [line["seed"] for line in read(args.results) if line.items() >= setup.items()]
         if not (seeds := [seed for seed in args.seeds if seed not in done]):
             continue
         print(f"{step}: seeds {', '.join(map(str, seeds))}")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             return 130
         with args.results.open("a") as file:
             for seed, net in zip(seeds, nets, strict=True):
-                line = told | {"seed": seed, "device": device_name(device)} | measure(net, validation, hard)
+                line = setup | {"seed": seed, "device": device_name(device)} | measure(net, validation, hard)
                 file.write(json.dumps(line) + "\n")
     text = table(read(args.results), args.epochs, len(train))
     tables.fill(DOCS / "training.md", "ablation", text)
