@@ -46,15 +46,15 @@ rollout: $(INSTALLED) ## change the running service to the packed archive withou
 rollback: $(INSTALLED) ## return to the archive before the last rollout
 	@$(PY) -m serve.rollout --back $(ARGS)
 
-test: test-unit test-integration test-faults ## all tests
+test: test-unit test-integration test-faults ## all tests: unit, integration, faults
 
 test-unit: $(TESTS) ## tests without a running service: under a minute
 	@$(PYTEST) tests/unit
 
-test-integration: setup $(MAR) $(TESTS) ## tests of the running service, in a real browser too
+test-integration: setup $(MAR) $(TESTS) ## tests of the running service, in a browser too
 	@$(PYTEST) tests/integration
 
-test-browser: setup $(MAR) $(TESTS) ## those in a real browser
+test-browser: setup $(MAR) $(TESTS) ## only those in a browser
 	@$(PYTEST) tests/integration -m browser
 
 test-faults: setup $(MAR) $(TESTS) ## tests that kill processes, overload the service and stop it under load
@@ -65,10 +65,10 @@ check: $(TESTS) ## lint, format and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-train: $(TRAINING) ## train LeNet on MNIST and save its weights
+train: $(TRAINING) ## train LeNet on MNIST and save its weights (docs/training.md)
 	@$(PY) -m train fit $(OF_MODEL) $(ARGS)
 
-train-quick: $(TRAINING) ## the same in half a minute, into a folder of its own, to see that it works
+train-quick: $(TRAINING) ## the same with a short plan, into run/train/: half a minute
 	@$(PY) -m train fit --quick $(OF_MODEL) $(ARGS)
 
 retrain: $(TRAINING) ## all that follows from the recipe: five seeds, verdicts, metrics, robustness, archive
@@ -84,19 +84,19 @@ evaluate: $(TRAINING) ## measure the weights; write metrics, the README's table 
 robustness: $(TRAINING) ## measure the weights on pictures unlike MNIST's
 	@$(PY) -m train robustness $(ARGS)
 
-ablate: $(TRAINING) ## what each part of the training recipe is worth
+ablate: $(TRAINING) ## what each step of the plan is worth
 	@$(PY) -m train ablate $(ARGS)
 
 bench: setup $(MAR) $(TESTS) ## measure speed against other servers
 	@$(PY) -m bench $(ARGS)
 
-soak: setup $(MAR) $(TESTS) ## forty minutes of mixed load; watches memory and descriptors
+soak: setup $(MAR) $(TESTS) ## mixed load; measures memory and descriptors: forty minutes
 	@$(PY) -m tests.faults soak $(ARGS)
 
 chaos: setup $(MAR) $(TESTS) ## break things under load and count what clients see
 	@$(PY) -m tests.faults chaos $(ARGS)
 
-mutants: setup $(MUTANTS) ## change the code in one place at a time; report what no unit test notices
+mutants: setup $(MUTANTS) ## change the code in one place at a time; report what no unit test notices: an hour
 	@$(PY) -m tests.mutants $(ARGS)
 
 report: $(INSTALLED) ## sizes of the code: modules, lines, packages
