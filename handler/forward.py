@@ -1,8 +1,8 @@
 """LeNet's forward pass: pictures, uint8 [n, 28, 28] -> logits, float32 [n, 10].
 
 ONNX Runtime on a CPU, where it takes a seventh of eager torch's time for one picture and a quarter for 64
-(docs/decisions/2026-11-23-workers.md); torch on a GPU. Both start from the same weights, and tests check that they agree
-within 1e-5.
+(docs/decisions/2026-11-23-workers.md); torch on a GPU. Both start from the same weights, and tests check that they
+agree within 1e-5.
 """
 
 import logging

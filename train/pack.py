@@ -97,7 +97,7 @@ def graph_of(weights: Path) -> bytes:
 
 
 def packed_files(handler: Path) -> list[Path]:
-    """The files of handler/, each replaced by the model's file of the same name; another model has its own .json files."""
+    """The files of handler/, each replaced by the model's file of that name; another model has its own .json files."""
     own = MODEL_FILE.parent if MODEL_FILE.parent != own_model.MNIST else handler
     found = {path.name: path for path in (*handler.glob("*.py"), *own.glob("*.py"), *own.glob("*.json"))}
     return [path for name, path in found.items() if name not in LEFT_OUT]
