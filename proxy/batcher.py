@@ -4,8 +4,8 @@ submit -> queue -> batch, as soon as one of `max_in_flight` slots is free -> sen
 
 The batcher is work-conserving: while a slot is free and an image waits, a batch goes. It takes one image of each
 waiting request in turn, the oldest request first, up to `max_batch_size` images and `max_batch_bytes` together; an
-image that has more bytes than that goes by itself. A lone image never waits for company, a request of many images does
-not keep others waiting, and while all slots are busy the next batch gathers.
+image with more bytes is a batch of its own. A lone image never waits for others, a request of many images does not keep
+others waiting, and while all slots are busy the next batch gathers.
 """
 
 import asyncio

@@ -3,7 +3,8 @@
 request -> line -> ten times a second one logging record with the lines so far -> bounded queue -> a thread writes it
 
 A slow, full or closed output costs lines, never answers. Of an upload a line tells the size and nothing else. Probes
-and scrapes are left out. A record for each line would cost a tenth of the whole stack's rate (docs/performance.md).
+and scrapes are left out. A record for each line would cost a tenth of the whole stack's rate
+(docs/decisions/2026-11-26-access-log.md).
 """
 
 import logging

@@ -101,7 +101,9 @@ class Settings:
     grace_seconds: float = setting(20.0, "on SIGTERM: time for requests in flight to finish", 0, 3600)
 
     batch_size: int = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself", most=4096)
-    batch_bytes: int = setting(128 * 1024, "most bytes in one batch; a larger image goes alone", 1024, 64 * MIB)
+    batch_bytes: int = setting(
+        128 * 1024, "most bytes in one batch; a larger image is a batch of its own", 1024, 64 * MIB
+    )
     queue_size: int = setting(3072, "most small images waiting, of others a third; beyond it 503", most=MIB)
     small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
     small_in_flight: int = setting(2, "most batches of small requests in flight")
