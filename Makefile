@@ -46,7 +46,8 @@ rollout: $(INSTALLED) ## change the running service to the packed archive withou
 rollback: $(INSTALLED) ## return to the archive before the last rollout
 	@$(PY) -m serve.rollout --back $(ARGS)
 
-test: test-unit test-integration test-faults ## all tests: unit, integration, faults
+test: setup $(MAR) $(TESTS) ## all tests: unit, integration, faults
+	@$(PYTEST) tests/unit tests/integration tests/faults
 
 test-unit: $(TESTS) ## tests without a running service: under a minute
 	@$(PYTEST) tests/unit
