@@ -79,7 +79,10 @@ def download(root: Path = ROOT) -> None:
             except (DataError, OSError, RuntimeError, subprocess.SubprocessError, tarfile.TarError) as error:
                 failures.append(f"{source.__name__}: {error}")
                 continue
-            (Path(partial) / "MNIST").rename(root / "MNIST")
+            try:
+                (Path(partial) / "MNIST").rename(root / "MNIST")
+            except OSError:  # another process was faster
+                verify(raw)
             return
     raise DataError(f"no source of MNIST answers; put its four files into {raw} yourself. " + "; ".join(failures))
 
