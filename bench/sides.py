@@ -19,7 +19,7 @@ from lenet import LeNet
 from reader import Origin, Reading
 from train import mnist, tables
 from train.measure import logits_of
-from train.pack import WEIGHTS
+from train.own_model import WEIGHTS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "pictures.md"
 SIDES = (20, 19, 18, 17, 16, 14, 12, 10)  # pixels, the digit's longer side

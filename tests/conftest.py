@@ -8,7 +8,8 @@ import pytest
 
 from tests.load import Case, sample_cases
 from tests.stack import Stack, running
-from train.pack import ROOT, WEIGHTS, pack
+from train.own_model import ROOT, WEIGHTS
+from train.pack import pack
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)  # the same examples in each run
 hypothesis.settings.load_profile("repeatable")

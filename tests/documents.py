@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.stack import PORTS, Stack
-from train.pack import ROOT
+from train.own_model import ROOT
 
 # What takes minutes or needs an engine is looked up instead of run: a target has to exist, an option to be known.
 LOOKED_UP = f"""

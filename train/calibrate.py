@@ -24,13 +24,12 @@ from lenet import LeNet
 from reader import Origin, Reading, read
 from train import mnist
 from train.measure import logits_of
+from train.own_model import WEIGHTS
 from train.research.non_digits import NON_DIGITS
 from train.research.photo import photograph
 from train.research.styles import STYLES
 from train.research.uploads import png
 
-ROOT = Path(__file__).parent.parent
-WEIGHTS = ROOT / "train/weights/mnist-classifier.pt"
 FALSE_FLAGS = 0.007  # share of validation that may be flagged by all limits together
 # Of the false flags, what each limit may spend; chosen on 10,000 training pictures of Fashion-MNIST, 97.5 % flagged.
 SHARES = {"farthest": 0.8, "weakest": 0.15, "unsure": 0.05}

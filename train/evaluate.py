@@ -18,16 +18,17 @@ import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
-from digit import CLASS_NAMES, MODEL
+from digit import CLASS_NAMES, MODEL_FILE
 from lenet import LeNet
 from train import mnist, own_model, tables
-from train.fit import REPOSITORY, WEIGHTS, record_of
+from train.fit import record_of
 from train.measure import accuracy, calibration, calibration_error, cross_entropy, logits_of
 from train.mnist import Digits
+from train.own_model import ROOT, WEIGHTS
 from train.research import figures
 
-METRICS = REPOSITORY / "metrics.json"
-FIGURES = REPOSITORY / "docs" / "figures"
+METRICS = ROOT / "metrics.json"
+FIGURES = ROOT / "docs" / "figures"
 COMMAND = "python -m train evaluate"
 FOLDER = WEIGHTS.parent / "seeds"
 FIRST_BATCH = 64  # of validation, whose confusion matrix the original shows
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.model / "figures" if own else FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METRICS.name if own else METRICS).write_text(json.dumps(metrics, indent=1) + "\n")
-    for path, section, text in () if own else tables.sections(metrics, REPOSITORY):
+    for path, section, text in () if own else tables.sections(metrics, ROOT):
         tables.fill(path, section, text)
     figures.draw(folder, metrics, splits, logits["test"], record_of(weights))
     print(tables.splits(metrics))
@@ -74,7 +75,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
     test, answers = splits["test"], logits["test"]
     return {
         "command": COMMAND,
-        "weights": os.path.relpath(weights, REPOSITORY),
+        "weights": os.path.relpath(weights, ROOT),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in LeNet().parameters()),
         "seed": record_of(weights)["seed"],
@@ -94,7 +95,7 @@ def measure(weights: Path, splits: dict[str, Digits], logits: dict[str, Tensor])
             "size": FIRST_BATCH,
             "confusion": confusion(logits["validation"][:FIRST_BATCH], splits["validation"].labels[:FIRST_BATCH]),
         },
-        "seeds": seeds(splits) if MODEL["name"] == "mnist" else {},
+        "seeds": seeds(splits) if MODEL_FILE.parent == own_model.MNIST else {},
     }
 
 

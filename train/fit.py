@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
@@ -29,13 +30,12 @@ from train import augment, loop, mnist, own_model, teacher
 from train.loop import Renderings, Run
 from train.measure import accuracy, cross_entropy, logits_of, pixels_of, temperature_of
 from train.mnist import Digits
+from train.own_model import ROOT
 from train.recipe import FULL, QUICK, SEEDS, Plan, Recipe
 from train.teacher import Teacher
 
-WEIGHTS = Path(__file__).parent / "weights" / "mnist-classifier.pt"
 SERVED_SEED = 3
-REPOSITORY = Path(__file__).parent.parent
-RUN = REPOSITORY / "run" / "train"  # what runs leave behind
+RUN = ROOT / "run" / "train"  # what runs leave behind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,17 +135,19 @@ class Trainer:
                 bar.update()
 
             def train(run: Run) -> None:
-                checkpoint = RUN / f"{name}-{digest(self._key, asdict(recipe), run.seeds)}.checkpoint"
+                of = "-".join(map(str, run.seeds))
+                checkpoint = RUN / f"{name}-{of}-{digest(self._key, asdict(recipe))}.checkpoint"
                 if self.resume and checkpoint.exists():
                     run.load(checkpoint)
                     bar.update(run.epoch * run.steps_per_epoch)
                 run.fit(self.validation, progress, checkpoint)
 
-            self.each(train, runs)
+            with suppress(KeyboardInterrupt):  # `stopped` is set, and the runs keep the weights so far
+                self.each(train, runs)
         return runs
 
     def each(self, work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """The results of `work`, done in the pool. Ctrl-C sets `stopped`, and what then runs ends early."""
+        """The results of `work`, done in the pool. Ctrl-C sets `stopped`; it is raised once all that runs has ended."""
         futures = [self._pool.submit(work, item) for item in items]
         try:
             return [future.result() for future in futures]
@@ -153,7 +155,7 @@ class Trainer:
             self.stopped.set()
             for future in futures:
                 future.cancel() or future.exception()
-            return []
+            raise
 
     def renderings(self, recipe: Recipe) -> Renderings:
         """The recipe's augmented copies of all training digits."""
@@ -169,8 +171,6 @@ class Trainer:
                     bar.update()
 
                 self.each(render, range(len(copies)))
-            if self.stopped.is_set():
-                raise KeyboardInterrupt
             return copies
 
         pictures = kept(f"pictures-{self._named(recipe)}", make)

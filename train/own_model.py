@@ -46,6 +46,9 @@ def weights_of(folder: Path) -> Path:
     return ROOT / "train/weights/mnist-classifier.pt" if folder == MNIST else folder / "weights.pt"
 
 
+WEIGHTS = weights_of(MNIST)
+
+
 def store_of(folder: Path) -> Path:
     """The folder that its archive is packed into."""
     return ROOT / "model_store" if folder == MNIST else folder

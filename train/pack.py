@@ -19,9 +19,8 @@ from digit import CLASS_NAMES, MODEL, MODEL_FILE, SIDE
 from lenet import LeNet
 from serve import archive as mar
 from train import onnx_graph, own_model
+from train.own_model import ROOT
 
-ROOT = Path(__file__).parent.parent
-WEIGHTS = own_model.weights_of(own_model.MNIST)
 GRAPH = "net.onnx"  # what the worker runs; in a model's folder, a graph of another net than LeNet
 LEFT_OUT = ("dataset.py", "weights.json")  # of a model's folder: for training alone
 

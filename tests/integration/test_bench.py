@@ -13,7 +13,7 @@ from bench import closed_loop, open_loop, servers, summary
 from bench.images import FORMATS, PHOTO, encoded, read
 from reader import read as read_images
 from tests.integration.test_serving import SAMPLES
-from train.pack import ROOT
+from train.own_model import ROOT
 
 WRK = """
   Thread Stats   Avg      Stdev     Max   +/- Stdev

@@ -20,7 +20,7 @@ from proxy.settings import table
 from tests import documents
 from tests.documents import LOOKED_UP, blocks, here, shell
 from tests.unit.test_deploy import instructions
-from train.pack import ROOT
+from train.own_model import ROOT
 
 ROOT_NAMES = ("CONTRIBUTING", "CHANGELOG", "SECURITY")
 DOCUMENTS = [

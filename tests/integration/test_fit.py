@@ -124,6 +124,18 @@ def test_resumed_run_ends_in_the_same_bits(few, monkeypatch):
     assert same(whole, resumed[0])
 
 
+def test_ctrl_c_while_the_teachers_answer_leaves_nothing_behind(few, monkeypatch):
+    def interrupted(pictures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "pixels_of", interrupted)
+    trainer = Trainer(WHOLE, *few, "cpu")
+    _, histories = trainer.fit([1])
+    assert trainer.stopped.is_set()
+    assert histories == [[]]
+    assert not list(command.RUN.glob("logits-*"))
+
+
 def stop_after(monkeypatch, epochs: int) -> None:
     save = Run.save
 
@@ -150,14 +162,13 @@ def test_ctrl_c_keeps_the_weights_so_far(tmp_path):
     line = [sys.executable, "-m", "train", "fit", "--quick", "--epochs", "10", "--seeds", str(seed), "--out", str(out)]
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a test run in the background ignores it)
-    before = set((REPOSITORY / "run" / "train").glob("student-*.checkpoint"))
     run = subprocess.Popen(line, cwd=REPOSITORY, preexec_fn=heed, **pipes)
     left = set()
     try:
         deadline = time.monotonic() + 240
         while not left and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
-            left = set((REPOSITORY / "run" / "train").glob("student-*.checkpoint")) - before
+            left = set((REPOSITORY / "run" / "train").glob(f"student-{seed}-*.checkpoint"))
         run.send_signal(signal.SIGINT)
         stdout, stderr = run.communicate(timeout=240)
     finally:

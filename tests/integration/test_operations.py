@@ -14,7 +14,7 @@ from proxy.errors import Cause
 from tests import documents
 from tests.documents import here, shell
 from tests.stack import running
-from train.pack import ROOT
+from train.own_model import ROOT
 
 TEXT = (ROOT / "docs/operations.md").read_text()
 blocks = partial(documents.blocks, TEXT)

@@ -16,7 +16,7 @@ from torch import nn
 from lenet import LeNet
 from tests import documents
 from tests.documents import here, shell
-from train.pack import ROOT
+from train.own_model import ROOT
 
 README = (ROOT / "README.md").read_text()
 blocks = partial(documents.blocks, README)

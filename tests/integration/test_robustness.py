@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train import tables
-from train.pack import ROOT, WEIGHTS
+from train.own_model import ROOT, WEIGHTS
 from train.research import lines, robustness, uploads
 from train.research.corruptions import SEEN, UNSEEN, corrupt
 from train.research.photo import HEIGHT, WIDTH, photograph

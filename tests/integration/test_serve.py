@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from tests.stack import PORTS, Stack, free_ports, running, wait_until
-from train.pack import ROOT, WEIGHTS, pack
+from train.own_model import ROOT, WEIGHTS
+from train.pack import pack
 
 SEVEN = (ROOT / "samples/7.png").read_bytes()
 

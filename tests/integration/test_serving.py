@@ -13,7 +13,7 @@ from PIL import Image
 from digit import CLASS_NAMES
 from proxy.settings import Settings
 from tests.stack import Stack, wait_until
-from train.pack import ROOT
+from train.own_model import ROOT
 
 MODELS = {"mnist", "mnist_small", "mnist_large"}
 SAMPLES = [(ROOT / f"samples/{label}.png").read_bytes() for label in range(10)]

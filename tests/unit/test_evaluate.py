@@ -58,7 +58,7 @@ def test_mistakes_confusion_and_accuracy_agree():
     assert np.sum(METRICS["first_validation_batch"]["confusion"]) == 64
 
 
-SECTIONS = list(tables.sections(METRICS, evaluate.REPOSITORY))
+SECTIONS = list(tables.sections(METRICS, evaluate.ROOT))
 
 
 @pytest.mark.parametrize(("path", "section", "text"), SECTIONS, ids=[f"{p.name}-{s}" for p, s, _ in SECTIONS])

@@ -9,7 +9,8 @@ import pytest
 
 import verdict
 from reader import Reading, read
-from train.calibrate import WEIGHTS, choose, spread
+from train.calibrate import choose, spread
+from train.own_model import WEIGHTS
 from train.research import uploads
 from train.research.robustness import Served
 

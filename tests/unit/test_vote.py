@@ -10,7 +10,8 @@ from decode import UndecodableImage
 from forward import on_cpu
 from reader import Origin, Reading, read
 from train import onnx_graph
-from train.pack import WEIGHTS, load_weights
+from train.own_model import WEIGHTS
+from train.pack import load_weights
 from train.research import lines
 from train.research.uploads import png
 from verdict import judge, load

@@ -15,12 +15,13 @@ import torch
 from lenet import LeNet
 from train import mnist, tables
 from train.augment import PLAIN, augment
-from train.fit import REPOSITORY, Trainer, device_name, device_of
+from train.fit import Trainer, device_name, device_of
 from train.measure import accuracy, cross_entropy, logits_of, temperature_of
 from train.mnist import Digits
+from train.own_model import ROOT
 from train.recipe import FULL, SEEDS, Plan
 
-DOCS = REPOSITORY / "docs"
+DOCS = ROOT / "docs"
 RESULTS = DOCS / "ablation.jsonl"
 HARD_SEED = 0  # of the distorted validation digits
 

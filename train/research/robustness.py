@@ -22,7 +22,8 @@ import vote
 from reader import Reading, read
 from train import mnist, onnx_graph, tables
 from train.evaluate import hardware
-from train.pack import ROOT, WEIGHTS, PackError, load_weights
+from train.own_model import ROOT, WEIGHTS
+from train.pack import PackError, load_weights
 from train.research import strips, uploads
 from train.research.rows import N_QUICK, SEEN_GROUP, UNSEEN_GROUP, WRONGLY, Row, rows_of
 
