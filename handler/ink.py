@@ -19,7 +19,7 @@ EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of 
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 
 
-Box = Sequence[int]  # left, top, width, height
+Rect = Sequence[int]  # left, top, width, height, as OpenCV's
 
 
 class Ink(NamedTuple):
@@ -39,7 +39,7 @@ class Ink(NamedTuple):
     paper: np.ndarray | int
     depth: np.ndarray
     mask: np.ndarray
-    box: Box
+    box: Rect
     sign: int
     threshold: float
     level: float
@@ -91,8 +91,7 @@ def noise_of(plane: np.ndarray) -> float:
 
 def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
     """Threshold between paper and ink (Otsu's, within reason), level of full ink."""
-    step = max(min(depth.shape) // SAMPLED, 1)
-    sample = np.ascontiguousarray(depth[::step, ::step])
+    sample = np.ascontiguousarray(_sample(depth))
     otsu, _ = cv2.threshold(sample, 0, 255, cv2.THRESH_OTSU)
     threshold = max(otsu, 3 * noise)
     level = level_of(sample, threshold)
@@ -101,13 +100,17 @@ def _levels(depth: np.ndarray, noise: float) -> tuple[float, float]:
 
 def level_of(depth: np.ndarray, threshold: float) -> float:
     """Depth of full ink: nine tenths of what is over the threshold have less."""
-    step = max(min(depth.shape) // SAMPLED, 1)
-    ordered = np.sort(depth[::step, ::step], axis=None, kind="stable")
+    ordered = np.sort(_sample(depth), axis=None, kind="stable")
     first = int(ordered.searchsorted(int(threshold), side="right"))
     return float(ordered[first + int(0.9 * (ordered.size - first - 1))]) if first < ordered.size else 0.0
 
 
-def runs_off(mask: np.ndarray, box: Box) -> bool:
+def _sample(plane: np.ndarray) -> np.ndarray:
+    step = max(min(plane.shape) // SAMPLED, 1)
+    return plane[::step, ::step]
+
+
+def runs_off(mask: np.ndarray, box: Rect) -> bool:
     """Whether the mask, which lies within the box, has more than a twentieth of one of the image's edges."""
     left, top, width, height = box
     if left and top and left + width < mask.shape[1] and top + height < mask.shape[0]:

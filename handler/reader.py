@@ -3,7 +3,6 @@
 decode each -> those that are MNIST's already, or its negatives, pass as they are -> the rest is canonicalized.
 """
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from decode import PictureError, decode, max_pixels_from_environment
 from digit import SIDE
 from ink import find_ink
 from levels import Levels
-from reading import Origin, Reading
+from reading import Origin, Reading, failed
 from transparency import opaque
 
 _PLAIN = Reading()
@@ -77,9 +76,8 @@ def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | Picture
         ink = find_ink(Levels(opaque(pixels)))
         plain = drawn(ink)
         more = others(ink, plain) if in_doubt(ink, plain) else ()
-    except Exception:  # a bug of ours must cost one picture, not its whole batch
-        logging.getLogger(__name__).exception("cannot canonicalize pixels of shape %s", pixels.shape)
-        return PictureError("The image could not be read because of an internal error.")
+    except Exception:
+        return failed("cannot canonicalize pixels of shape %s", pixels.shape)
     picture[:] = plain.picture
     return Reading(plain.warnings, plain.coarse, tuple(more), Origin.READ)
 

@@ -56,10 +56,15 @@ def read_each(
             outcomes.append(Reading(origin=Origin.READ))
         except PictureError as error:
             outcomes.append(error.with_traceback(None))  # its frames hold the pixels: until the next gc
-        except Exception:  # a bug must cost one picture, not its whole batch
-            logging.getLogger(__name__).exception("cannot make a picture of an image of %d bytes", len(image))
-            outcomes.append(PictureError("The image could not be read because of an internal error."))
+        except Exception:
+            outcomes.append(failed("cannot make a picture of an image of %d bytes", len(image)))
     return np.stack(pictures) if pictures else np.empty((0, SIDE, SIDE), np.uint8), outcomes
+
+
+def failed(message: str, *values: object) -> PictureError:
+    """Log the exception that is being handled: a bug must cost one picture, not its whole batch."""
+    logging.getLogger(__name__).exception(message, *values)
+    return PictureError("The image could not be read because of an internal error.")
 
 
 def _checked(picture: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
-DISCARD_AT_ONCE = 64 * 1024  # bytes; so much of it is read in one piece, which costs less
+AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -166,7 +166,7 @@ class App:
         length = int(request.headers.get("content-length", 0))
         chunked = "transfer-encoding" in request.headers
         with suppress(RuntimeError, TimeoutError):  # Granian raises RuntimeError where the client has left
-            if chunked or length > DISCARD_AT_ONCE:
+            if chunked or length > AT_ONCE:
                 async with asyncio.timeout(DISCARD_SECONDS):
                     async for _ in request.protocol:
                         pass

@@ -125,6 +125,8 @@ class Batcher:
         item.result.cancel()
 
     def _remove(self, item: Item) -> None:
+        if item.dispatched:  # it has left the queue
+            return
         for waiting in self._queue:
             if item in waiting:
                 waiting.remove(item)

@@ -16,7 +16,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from proxy import errors
 from proxy.admission import Admission
-from proxy.app import Request, Response, State
+from proxy.app import AT_ONCE, Request, Response, State
 from proxy.batcher import Item, Result
 from proxy.errors import ModelServerError, Refusal, ServiceError
 from proxy.settings import Settings
@@ -25,7 +25,6 @@ from proxy.torchserve import DETAILS
 RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
 INCOMPLETE = "The body ended before it was complete; send it again."
 MAX_PARTS = 1024  # of any kind in one body
-AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 _DETAILS = {"": DETAILS, "1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
 
 

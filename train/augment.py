@@ -48,12 +48,8 @@ PLAIN = Distortion(0, 0, 0, 0, 0, 0, 0, 0, 0, stray=0)
 
 def augment(pictures: Tensor, distortion: Distortion, generator: Generator) -> Tensor:
     """Distorted copies, uint8 [n, 28, 28], of pictures, uint8 [n, 28, 28] on the generator's device."""
-    return torch.cat(
-        [
-            _augment(chunk, distortion, generator)
-            for chunk in pictures.split(CHUNK if pictures.device.type == "cpu" else 20 * CHUNK)
-        ]
-    )
+    chunk = CHUNK if pictures.device.type == "cpu" else CUDA_CHUNK
+    return torch.cat([_augment(part, distortion, generator) for part in pictures.split(chunk)])
 
 
 def _augment(pictures: Tensor, how: Distortion, generator: Generator) -> Tensor:
@@ -70,9 +66,8 @@ def warp(n: int, how: Distortion, generator: Generator) -> Tensor:
     """Sampling grids, float32 [n, 28, 28, 2] in the units of `grid_sample`, where the picture is [-1, 1] wide."""
 
     device = generator.device
-    strength = torch.rand(
-        n, generator=generator, device=device
-    )  # of all distortion of a picture: most are mild, some are wild
+    # of all distortion of a picture: most are mild, some are wild
+    strength = torch.rand(n, generator=generator, device=device)
 
     def uniform(reach: float) -> Tensor:
         return (torch.rand(n, generator=generator, device=device) * 2 - 1) * reach * strength

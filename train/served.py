@@ -6,12 +6,15 @@ What `evaluate` measures of the net alone, here with all that lies between an up
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
-import requests
+import numpy as np
 from torch import Tensor
 
+from client.service import Service, ServiceFailure
 from digit import CLASS_NAMES
 from train import mnist, own_model
 
@@ -27,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         _, _, test = own_model.splits(args.model, args.data)
-        names = [name for part in test.pictures.split(TOGETHER) for name in answers(args.url, part)]
-    except (mnist.DataError, requests.RequestException) as error:
+        names = list(answers(args.url, test.pictures))
+    except (mnist.DataError, ServiceFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     right = sum(name == CLASS_NAMES[label] for name, label in zip(names, test.labels.tolist(), strict=True))
@@ -36,10 +39,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def answers(url: str, pictures: Tensor) -> list[str]:
-    """The class that the service names for each picture, uint8 [n, SIDE, SIDE]. Raises requests.RequestException."""
-    files = [("image", ("picture.png", cv2.imencode(".png", picture)[1].tobytes())) for picture in pictures.numpy()]
-    key = {"X-API-Key": os.environ["MNIST_KEY"]} if "MNIST_KEY" in os.environ else {}
-    response = requests.post(f"{url}/api/mnist/batch", files=files, headers=key, timeout=60)
-    response.raise_for_status()
-    return [result["predictions"]["prediction"]["class_name"] for result in response.json()["results"]]
+class Picture(NamedTuple):
+    """What the client sends: a name, and pixels, uint8 [SIDE, SIDE], as a PNG file."""
+
+    name: str
+    pixels: np.ndarray
+
+    def bytes(self) -> bytes:
+        return cv2.imencode(".png", self.pixels)[1].tobytes()
+
+
+def answers(url: str, pictures: Tensor) -> Iterator[str | None]:
+    """The class that the service names for each picture, uint8 [n, SIDE, SIDE]; None for an error.
+
+    Raises ServiceFailure where it cannot be reached.
+    """
+    service = Service(url, os.environ.get("MNIST_KEY"))
+    files = (Picture("picture.png", picture) for picture in pictures.numpy())
+    for outcome in service.read(files, TOGETHER):
+        yield outcome.answer and outcome.answer["predictions"]["prediction"]["class_name"]
