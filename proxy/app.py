@@ -24,7 +24,6 @@ Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request is watched for its client's disconnect: a task for each is dear
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
-AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -55,11 +54,6 @@ class Request:
         traceparent: the W3C trace context that came with it, "" for none.
         code, cause: of the error response.
     """
-
-    __slots__ = (
-        "body_due", "buffered", "cause", "code", "headers", "http_version", "id", "items", "method", "path", "protocol",
-        "query", "received", "responded", "state", "task", "traceparent", "watcher",
-    )  # fmt: skip
 
     def __init__(self, scope: Any, protocol: Any, task: asyncio.Task[Any]) -> None:
         self.protocol, self.method, self.path, self.headers = protocol, scope.method, scope.path, scope.headers
@@ -113,7 +107,6 @@ class App:
         self._routes = {path: _with_head(methods) for path, methods in routes.items()}
         self._origins, self._observers = frozenset(origins), observers
         self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
-        self._discarded: list[tuple[float, asyncio.Future[bytes]]] = []  # bodies of refused requests; when to give up
         self.in_flight: set[Request] = set()
         self.closing = False
 
@@ -132,7 +125,7 @@ class App:
             request.watcher = None  # its frame holds the request: until the next garbage collection
         self._respond(request, response)
         if request.state is State.RECEIVING:
-            await self._discard_body(request)
+            await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
         _check_framing(request)
@@ -161,25 +154,9 @@ class App:
         granted = (("access-control-allow-origin", origin), _EXPOSED) if origin in self._origins else ()
         return (("vary", "Origin"), *granted)
 
-    async def _discard_body(self, request: Request) -> None:
-        """Drop what a refused client still sends: closing the connection at once would take the response with it."""
-        length = int(request.headers.get("content-length", 0))
-        chunked = "transfer-encoding" in request.headers
-        with suppress(RuntimeError, TimeoutError):  # Granian raises RuntimeError where the client has left
-            if chunked or length > AT_ONCE:
-                async with asyncio.timeout(DISCARD_SECONDS):
-                    async for _ in request.protocol:
-                        pass
-            elif length:  # Granian reads it though nobody waits for it
-                self._discarded.append((request.responded + DISCARD_SECONDS, request.protocol()))
-
     def sweep(self) -> None:
         """End requests whose body stalls, and watch old ones for a disconnect; to be called ten times a second."""
         now = monotonic()
-        for due, body in self._discarded:
-            if now > due:
-                body.cancel()
-        self._discarded = [(due, body) for due, body in self._discarded if not body.done()]
         for request in self.in_flight:
             if now > request.body_due:
                 request.body_due = inf
@@ -210,6 +187,15 @@ def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
     headers = (("allow", allowed), ("access-control-allow-methods", allowed), *granted)
     vary = ("vary", "Access-Control-Request-Headers")
     return Response(204, b"", (*headers, vary, ("access-control-max-age", "86400")))
+
+
+async def _discard_body(request: Request) -> None:
+    """Drop what a refused client still sends: closing the connection at once would take the response with it."""
+    if "content-length" in request.headers or "transfer-encoding" in request.headers:
+        with suppress(RuntimeError, TimeoutError):  # Granian raises RuntimeError where the client has left
+            async with asyncio.timeout(DISCARD_SECONDS):
+                async for _ in request.protocol:
+                    pass
 
 
 async def _watch(request: Request) -> None:

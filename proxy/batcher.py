@@ -45,10 +45,6 @@ class Item:
         enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
     """
 
-    __slots__ = (
-        "batcher", "completed", "deadline", "dispatched", "enqueued", "flags", "image", "result", "traceparent",
-    )  # fmt: skip
-
     def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
         self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
         self.batcher: Batcher

@@ -16,12 +16,13 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from proxy import errors
 from proxy.admission import Admission
-from proxy.app import AT_ONCE, Request, Response, State
+from proxy.app import Request, Response, State
 from proxy.batcher import Item, Result
 from proxy.errors import ModelServerError, Refusal, ServiceError
 from proxy.settings import Settings
 from proxy.torchserve import DETAILS
 
+AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
 RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
 INCOMPLETE = "The body ended before it was complete; send it again."
 MAX_PARTS = 1024  # of any kind in one body
@@ -37,73 +38,65 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """POST /api/mnist"""
-        flags = details_flag(request.query)
-        try:
-            found = await self._images(request, self._settings.max_body_bytes, most=1)
-            [result] = await self._predict(request, found, flags)
-        finally:
-            self._admission.release(request)
-        if isinstance(answer := _answer(result), ServiceError):
+        [answer] = await self._answers(request, self._settings.max_body_bytes, most=1)
+        if isinstance(answer, ServiceError):
             raise answer
         return Response(200, answer)
 
     async def predict_batch(self, request: Request) -> Response:
         """POST /api/mnist/batch"""
-        flags = details_flag(request.query)
-        try:
-            found = await self._images(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
-            too_large = [self._admission.check_image_size(image) for image in found]
-            fitting = [image for image, error in zip(found, too_large, strict=True) if not error]
-            predicted = iter(await self._predict(request, fitting, flags))
-        finally:
-            self._admission.release(request)
-        answers = [error or _answer(next(predicted)) for error in too_large]
+        answers = await self._answers(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
         if isinstance(answers[0], Refusal) and all(isinstance(answer, Refusal) for answer in answers):
             raise answers[0]
         bodies = [answer if isinstance(answer, bytes) else answer.body(request.id) for answer in answers]
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
-    async def _images(self, request: Request, limit: int, most: int) -> list[bytes]:
+    async def _answers(self, request: Request, limit: int, most: int) -> list[bytes | ServiceError]:
+        """The response's body for each image, in order, or its error; `limit` bytes and `most` images may come."""
+        flags = details_flag(request.query)
         length = check_headers(request, limit)
         self._admission.check(request, length)
-        return images(request, await self._reader.read(request, length, limit), most)
+        largest = self._settings.max_body_bytes
+        try:
+            found = images(request, await self._reader.read(request, length, limit), most)
+            results = iter(await self._predict(request, [image for image in found if len(image) <= largest], flags))
+        finally:
+            self._admission.release(request)
+        return [_answer(next(results)) if len(image) <= largest else errors.BodyTooLarge(largest) for image in found]
 
     async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
-        """A result for each image, in order. Raises Overloaded."""
         deadline = monotonic() + self._settings.deadline_seconds
-        request.items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
-        self._admission.submit(request, request.items)
-        try:
-            results = [await item.result for item in request.items]
-        except asyncio.CancelledError:
-            for item in request.items:
-                item.batcher.cancel(item)
-            raise
-        failed = [index for index, result in enumerate(results) if isinstance(result, ModelServerError)]
-        if failed:
-            retried = await asyncio.gather(*(self._retry(request, request.items[index]) for index in failed))
-            for index, result in zip(failed, retried, strict=True):
-                results[index] = result
+        items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
+        self._admission.submit(request, items)
+        results = await _results(request, items)
+        if any(isinstance(result, ModelServerError) for result in results):
+            return await asyncio.gather(*(self._retried(request, *each) for each in zip(items, results, strict=True)))
         return results
 
-    async def _retry(self, request: Request, item: Item) -> Result:
-        """Isolated, so that an image that kills workers takes no other with it."""
-        batcher, result = self._admission.isolated, item.result.result()
+    async def _retried(self, request: Request, item: Item, result: Result) -> Result:
+        """The result of further attempts where the batch failed: isolated, in case the image is what kills workers."""
         for pause in RETRY_PAUSES:
-            await asyncio.sleep(pause)
-            again = Item(item.image, item.flags, item.deadline, item.traceparent)
-            request.items.append(again)
-            try:
-                batcher.submit([again])
-                result = await again.result
-            except asyncio.CancelledError:
-                batcher.cancel(again)
-                raise
-            except ServiceError as error:
-                return error
             if not isinstance(result, ModelServerError):
                 break
+            await asyncio.sleep(pause)
+            again = Item(item.image, item.flags, item.deadline, item.traceparent)
+            try:
+                self._admission.isolated.submit([again])
+            except Refusal as error:
+                return error
+            [result] = await _results(request, [again])
         return result
+
+
+async def _results(request: Request, items: list[Item]) -> list[Result]:
+    """Wait for the results of these items, which are queued."""
+    request.items += items
+    try:
+        return [await item.result for item in items]
+    except asyncio.CancelledError:
+        for item in items:
+            item.batcher.cancel(item)
+        raise
 
 
 def details_flag(query: str) -> int:
