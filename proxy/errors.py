@@ -66,13 +66,8 @@ class BadRequest(ServiceError):
     status = 400
 
 
-class BadHost(BadRequest):
-    message = "Send exactly one Host header, as HTTP/1.1 demands."
-    closes_connection = True
-
-
-class BadTransferEncoding(BadRequest):
-    message = "Send a body with a Content-Length, or with `Transfer-Encoding: chunked` once and nothing else."
+class BadHeader(BadRequest):
+    message = "Send exactly one Host header, and no Transfer-Encoding but `chunked` once."
     closes_connection = True
 
 

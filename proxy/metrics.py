@@ -39,8 +39,7 @@ class Metrics:
         r = self.registry = CollectorRegistry()
         ProcessCollector(registry=r)
         Info("mnist_build", "What runs", registry=r).info({"version": VERSION, "python": platform.python_version()})
-        labels = ["endpoint", "status", "code"]
-        requests = Counter("mnist_requests", "Responses", labels, registry=r)
+        requests = Counter("mnist_requests", "Responses", ["endpoint", "status", "code"], registry=r)
         refusals = Counter("mnist_refusals", "Refused requests, by what was missing", ["cause"], registry=r)
         received = Counter("mnist_received_bytes", "Bytes of the bodies read", ["endpoint"], registry=r)
         seconds = Histogram("mnist_request_seconds", "From head to response", ["endpoint"], buckets=SECONDS, registry=r)
@@ -48,17 +47,16 @@ class Metrics:
         label = ["size_class"]
         self._queued = Gauge("mnist_queue_images", "Images waiting for a batch", label, registry=r)
         self._in_flight = Gauge("mnist_batches_in_flight", "Batches not answered yet", label, registry=r)
-        self._batch_images = Histogram("mnist_batch_images", "Images in a batch", label, buckets=IMAGES, registry=r)
-        self._batch_seconds = Histogram(
-            "mnist_batch_seconds", "To TorchServe and back", label, buckets=SECONDS, registry=r
-        )
+        self._images = Histogram("mnist_batch_images", "Images in a batch", label, buckets=IMAGES, registry=r)
+        self._seconds = Histogram("mnist_batch_seconds", "To TorchServe and back", label, buckets=SECONDS, registry=r)
+        # Looking up a series in prometheus-client at each request would double what a request costs here.
+        self._responses = cache(requests.labels)
         self._of_endpoint = {path: (seconds.labels(path), received.labels(path)) for path in (*endpoints, OTHER)}
-        self._responses = cache(requests.labels)  # looking one up in prometheus-client is dear
+        self._refused = {cause: refusals.labels(cause.value) for cause in Cause if cause is not Cause.NONE}
         # What alerts ask for is there from the start: of a series that appears no rate is known.
         for path in endpoints:
             for error in ALERTED if path.startswith("/api/") else ():
                 self._responses(path, error.status, error.code)
-        self._refused = {cause: refusals.labels(cause.value) for cause in Cause if cause is not Cause.NONE}
 
     def observe(self, request: Request, response: Response) -> None:
         """Count a request whose response is sent."""
@@ -66,8 +64,7 @@ class Metrics:
         self._responses(endpoint, response.status, request.code).inc()
         seconds, received = self._of_endpoint[endpoint]
         seconds.observe(request.responded - request.received)
-        if request.buffered:
-            received.inc(request.buffered)
+        received.inc(request.buffered)
         if request.cause is not Cause.NONE:
             self._refused[request.cause].inc()
         for item in request.items:
@@ -78,7 +75,7 @@ class Metrics:
         """Count the batches of this size class, and show its queue."""
         self._queued.labels(name).set_function(lambda: batcher.queued)
         self._in_flight.labels(name).set_function(lambda: batcher.in_flight)
-        images, seconds = self._batch_images.labels(name), self._batch_seconds.labels(name)
+        images, seconds = self._images.labels(name), self._seconds.labels(name)
 
         def on_batch(size: int, took: float) -> None:
             images.observe(size)

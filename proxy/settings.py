@@ -14,7 +14,7 @@ from typing import Any
 from serve.cpus import usable_cpus
 
 MIB = 1024 * 1024
-LOG_FORMATS = ("auto", "json", "text", "off")
+LOG_FORMATS = ("json", "off")
 NUMBERS = {int: "a whole number", float: "a number"}
 WORKERS = min(8, max(2, usable_cpus()))
 
@@ -86,7 +86,7 @@ class Settings:
         word=(origin, "origins, each scheme://host[:port] as https://example.org"),
     )
     api_keys: tuple[str, ...] = setting((), "when set, one of these keys must come with each call of the API")
-    log_format: str = setting("auto", "access log; auto: text on a terminal, else JSON", choice=LOG_FORMATS)
+    log_format: str = setting("json", "access log, a line a request: json or off", choice=LOG_FORMATS)
 
     max_body_bytes: int = setting(8 * MIB, "largest body of POST /api/mnist", 1024, 64 * MIB)
     max_batch_bytes: int = setting(64 * MIB, "largest body of POST /api/mnist/batch", 1024, 1024 * MIB)

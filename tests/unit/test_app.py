@@ -176,7 +176,7 @@ def test_observers_see_every_request_once_it_is_answered():
 def test_http_1_1_without_exactly_one_host_is_refused(head):
     answer = run(lambda port, _: send(port, head))
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b'"code": "bad_host"' in answer
+    assert b'"code": "bad_header"' in answer
 
 
 def test_http_1_0_needs_no_host():

@@ -10,7 +10,7 @@ import pytest
 from proxy.app import Response
 from proxy.batcher import Item
 from proxy.errors import Cause
-from proxy.log import QUEUE_RECORDS, AccessLog, as_json, as_text
+from proxy.log import QUEUE_RECORDS, AccessLog, as_json
 from tests.rsgi import request_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -69,38 +69,27 @@ def test_of_several_images_a_line_tells_the_longest_waits():
     assert logged["ms"] == {"total": 9, "receive": 1, "queue": 2, "upstream": 6}
 
 
-def test_a_line_for_people_is_one_line_of_plain_text():
-    it = request(x_request_id="abc-1")
-    it.items = [item(it.received, 0.001, 0.003, 0.008)]
-    [line] = lines("text", it)
-    assert re.fullmatch(
-        r"\d\d:\d\d:\d\d 200 POST /api/mnist 9\.0 ms \(queue 2\.0, upstream 5\.0\) 321 B in, 17 B out, id abc-1", line
-    )
-
-
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.NONE])
 def test_a_refusal_tells_its_code_and_its_cause(cause):
     it = request()
     it.code, it.cause = "overloaded", cause
     logged = json.loads(as_json(it, Response(503, b"")))
     assert (logged["status"], logged["code"], logged["cause"]) == (503, "overloaded", cause.value)
-    assert f"503 POST /api/mnist overloaded ({cause.value}) 9.0 ms" in as_text(it, Response(503, b""))
 
 
-@pytest.mark.parametrize("form", [as_json, as_text])
-def test_images_queries_and_keys_are_not_logged(form):
+def test_images_queries_and_keys_are_not_logged():
     it = request(authorization="Bearer hush", x_api_key="hush", x_request_id="abc")
     it.items = [item(it.received, 0.001, 0.003, 0.008)]
-    line = form(it, OK)
+    line = as_json(it, OK)
     assert not any(word in line for word in ("image bytes", "secret", "hush"))
 
 
 @pytest.mark.parametrize("path", ['/"}\n{"forged": 1', "/\x1b[31mred", "/" + "x" * 5000, "/é\u2028\x00"])
 def test_no_path_can_forge_or_flood_a_line(path):
-    assert as_json(request(path), OK).count("\n") == as_text(request(path), OK).count("\n") == 1
+    assert as_json(request(path), OK).count("\n") == 1
     assert len(as_json(request(path), OK)) < 700
     assert json.loads(as_json(request(path), OK))["path"] == path[:256]
-    assert as_text(request(path), OK)[:-1].isprintable()
+    assert as_json(request(path), OK)[:-1].isprintable()
 
 
 def test_an_image_that_was_refused_has_no_times():
@@ -144,15 +133,6 @@ def test_an_invalid_traceparent_is_none(given):
 
 def test_nothing_is_written_when_it_is_off():
     assert lines("off", request()) == []
-
-
-def test_auto_is_text_on_a_terminal_and_json_elsewhere():
-    json.loads(lines("auto", request())[0])
-    main, terminal = os.openpty()
-    log = AccessLog("auto", terminal)
-    log.observe(request(x_request_id="abc"), OK)
-    log.close()
-    assert os.read(main, 1000).decode().strip().endswith("id abc")
 
 
 def test_probes_and_scrapes_are_not_logged():
