@@ -5,17 +5,16 @@ The table that `python -m proxy --help` prints and docs/settings.md shows is mad
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AnyUrl, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from serve.cpus import usable_cpus
 
 MIB = 1024 * 1024
-LOG_FORMATS = ("json", "off")
-NUMBERS = {int: "a whole number", float: "a number"}
 WORKERS = min(8, max(2, usable_cpus()))
 
 RENAMED = {  # a variable of version 1.0.0 -> what to set instead
@@ -33,94 +32,97 @@ RENAMED = {  # a variable of version 1.0.0 -> what to set instead
 
 
 class BadSetting(ValueError):
-    """An environment variable whose value cannot be used; the message names it and says what it should be."""
+    """An environment variable whose value cannot be used; the message names it and says what is wrong."""
 
 
-def setting(
-    default: Any,
-    about: str,
-    least: float = 1,
-    most: float = 1024,
-    choice: tuple[str, ...] = (),
-    word: tuple[Callable[[str], str], str] = (str, "words"),
-) -> Any:
-    """A field whose default tells its type.
-
-    Numbers have bounds, a text may have its few choices, and a list its parser of a word with what the words are.
-    """
-    metadata = {"about": about, "least": least, "most": most, "choice": choice, "word": word}
-    return field(default=default, metadata=metadata)
-
-
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::([0-9]{1,5}))?/?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+def words(value: Any) -> Any:
+    """The words of a comma-separated text. Only an empty text has none: "," may be a mistake that opens the API."""
+    if not isinstance(value, str):
+        return value
+    found = [word for word in value.split(",") if word.strip()]
+    if value and not found:
+        raise ValueError("there is nothing between the commas")
+    return found
 
 
 def origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without a final slash or its scheme's own port; or `*` for all.
-
-    Raises:
-        ValueError: no origin can be equal to it (RFC 6454: scheme://host[:port]).
-    """
+    """An origin (RFC 6454) as browsers send it, or `*` for all. Raises ValueError where it is none."""
     if text == "*":
         return text
-    parts = _ORIGIN.fullmatch(text.lower())
-    if not parts:
-        raise ValueError(text)
-    scheme, host, port = parts.groups()
-    if port and int(port) > 65535:
-        raise ValueError(text)
-    shown = f":{int(port)}" if port and int(port) != _DEFAULT_PORTS.get(scheme) else ""
-    return f"{scheme}://{host.encode('idna').decode()}{shown}"
+    with suppress(ValidationError):
+        url = str(AnyUrl(text)).removesuffix("/")
+        if re.fullmatch(r"[^:/]+://[^/?#@*]+", url):
+            return url
+    raise ValueError("expected origins, each scheme://host[:port] as https://example.org")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+def setting(default: Any, about: str, **bounds: Any) -> Any:
+    """A field with what --help says of it."""
+    return Field(default, description=about, **bounds)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1, le=1024)]
+Images = Annotated[int, Field(ge=1, le=4096)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+Keys = Annotated[tuple[str, ...], BeforeValidator(words)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(words)]
+
+
+class Settings(BaseModel):
     """What can be set. Each field is the environment variable of its name in capitals."""
 
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, str_min_length=1, str_strip_whitespace=True
+    )
+
     host: str = setting("localhost", "address to listen on; 0.0.0.0 or :: for every interface")
-    port: int = setting(3001, "port to listen on", most=65535)
-    cors_origins: tuple[str, ...] = setting(
-        ("*",),
-        "origins whose pages may call the API, as https://example.org",
-        word=(origin, "origins, each scheme://host[:port] as https://example.org"),
+    port: Port = setting(3001, "port to listen on")
+    cors_origins: Origins = setting(("*",), "origins whose pages may call the API, as https://example.org")
+    api_keys: Keys = setting((), "when set, one of these keys must come with each call of the API")
+    log_format: Literal["json", "off"] = setting("json", "access log, a line a request: json or off")
+
+    max_body_bytes: int = setting(8 * MIB, "largest body of POST /api/mnist", ge=1024, le=64 * MIB)
+    max_batch_bytes: int = setting(64 * MIB, "largest body of POST /api/mnist/batch", ge=1024, le=1024 * MIB)
+    max_batch_images: Images = setting(256, "most images in one call of /api/mnist/batch")
+    max_buffered_bytes: int = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503", ge=MIB, le=MIB * MIB)
+    max_connections: int = setting(8192, "most open connections; more wait to be accepted", ge=1, le=MIB)
+    keep_alive_seconds: int = setting(
+        75, "time for the next request's head; then the connection is closed", ge=1, le=3600
     )
-    api_keys: tuple[str, ...] = setting((), "when set, one of these keys must come with each call of the API")
-    log_format: str = setting("json", "access log, a line a request: json or off", choice=LOG_FORMATS)
+    body_idle_seconds: Seconds = setting(20, "a body of which nothing arrives for so long is refused")
+    body_bytes_per_second: int = setting(
+        4096, "least average rate of a body after BODY_IDLE_SECONDS", ge=1, le=64 * MIB
+    )
+    deadline_seconds: Seconds = setting(10, "time for one answer, over queue and inference")
+    drain_seconds: Seconds = setting(0, "on SIGTERM: time to go on serving while /readyz says 503")
+    grace_seconds: Seconds = setting(20, "on SIGTERM: time for requests in flight to finish")
 
-    max_body_bytes: int = setting(8 * MIB, "largest body of POST /api/mnist", 1024, 64 * MIB)
-    max_batch_bytes: int = setting(64 * MIB, "largest body of POST /api/mnist/batch", 1024, 1024 * MIB)
-    max_batch_images: int = setting(256, "most images in one call of /api/mnist/batch", most=4096)
-    max_buffered_bytes: int = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503", MIB, MIB * MIB)
-    max_connections: int = setting(8192, "most open connections; more wait to be accepted", most=MIB)
-    keep_alive_seconds: int = setting(75, "time for the next request's head; then the connection is closed", 1, 3600)
-    body_idle_seconds: float = setting(20.0, "a body of which nothing arrives for so long is refused", 0, 3600)
-    body_bytes_per_second: int = setting(4096, "least average rate of a body after BODY_IDLE_SECONDS", most=64 * MIB)
-    deadline_seconds: float = setting(10.0, "time for one answer, over queue and inference", 0, 3600)
-    drain_seconds: float = setting(0.0, "on SIGTERM: time to go on serving while /readyz says 503", 0, 3600)
-    grace_seconds: float = setting(20.0, "on SIGTERM: time for requests in flight to finish", 0, 3600)
-
-    batch_size: int = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself", most=4096)
+    batch_size: Images = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself")
     batch_bytes: int = setting(
-        128 * 1024, "most bytes in one batch; a larger image is a batch of its own", 1024, 64 * MIB
+        128 * 1024, "most bytes in one batch; a larger image is a batch of its own", ge=1024, le=64 * MIB
     )
-    queue_size: int = setting(3072, "most small images waiting, of others a third; beyond it 503", most=MIB)
-    small_request_bytes: int = setting(2048, "a request of at most so many bytes is small, others large", 0, 64 * MIB)
-    small_in_flight: int = setting(2, "most batches of small requests in flight")
-    large_in_flight: int = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS", 0)
-    isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", most=1024 * MIB)
-    isolated_in_flight: int = setting(1, "most batches of isolated images in flight")
+    queue_size: int = setting(3072, "most small images waiting, of others a third; beyond it 503", ge=1, le=MIB)
+    small_request_bytes: int = setting(
+        2048, "a request of at most so many bytes is small, others large", ge=0, le=64 * MIB
+    )
+    small_in_flight: Count = setting(2, "most batches of small requests in flight")
+    large_in_flight: int = setting(
+        0, "most batches of large requests in flight; 0: one more than TS_WORKERS", ge=0, le=1024
+    )
+    isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", ge=1, le=1024 * MIB)
+    isolated_in_flight: Count = setting(1, "most batches of isolated images in flight")
 
     ts_host: str = setting("127.0.0.1", "where TorchServe listens")
-    ts_inference_port: int = setting(8080, "its inference port", most=65535)
+    ts_inference_port: Port = setting(8080, "its inference port")
     ts_small_model: str = setting("mnist_small", "name under which it takes batches of small requests")
     ts_large_model: str = setting("mnist_large", "name under which it takes all other batches")
     ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; read again when a token is refused")
 
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
-    ts_management_port: int = setting(8081, "TorchServe's management port", most=65535)
-    ts_metrics_port: int = setting(8082, "TorchServe's metrics port", most=65535)
-    ts_workers: int = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
+    ts_management_port: Port = setting(8081, "TorchServe's management port")
+    ts_metrics_port: Port = setting(8082, "TorchServe's metrics port")
+    ts_workers: Count = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
 
@@ -155,38 +157,16 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     for old, new in RENAMED.items():
         if old in environment:
             raise BadSetting(f"{old} is now {new}")
-    given = {s: environment[s.name.upper()] for s in fields(Settings) if s.name.upper() in environment}
-    return Settings(**{s.name: _parsed(s, text) for s, text in given.items()})
-
-
-def _parsed(setting: "Field[Any]", text: str) -> Any:
-    kind: Any = type(setting.default)
-    rules = setting.metadata
-    value: Any = None
-    if kind is tuple:  # an empty list only where nothing is written: "," is a mistake, perhaps one that opens the API
-        parse, words = rules["word"]
-        expected = f"a comma-separated list of {words}"
-        with suppress(ValueError):
-            found = tuple(parse(word.strip()) for word in text.split(",") if word.strip())
-            value = found if found or not text else None
-    elif kind in NUMBERS:
-        expected = f"{NUMBERS[kind]} from {rules['least']:g} to {rules['most']:g}"
-        with suppress(ValueError):
-            value = number if rules["least"] <= (number := kind(text)) <= rules["most"] else None
-    else:
-        expected = "one of " + ", ".join(rules["choice"]) if rules["choice"] else "some text"
-        value = kind(text) if text and text in (rules["choice"] or (text,)) else None
-    if value is None:
-        raise BadSetting(f"{setting.name.upper()}={text!r}: expected {expected}")
-    return value
+    given = {name: environment[name.upper()] for name in Settings.model_fields if name.upper() in environment}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise BadSetting(f"{name.upper()}={given[name]!r}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def table() -> list[tuple[str, str, str]]:
     """(variable, default, meaning) of every setting, in order."""
-    return [(s.name.upper(), _shown(s.default), s.metadata["about"]) for s in fields(Settings)]
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, tuple):
-        return ",".join(default)
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    rows = [(name.upper(), field.default, field.description or "") for name, field in Settings.model_fields.items()]
+    return [(name, ",".join(value) if isinstance(value, tuple) else str(value), about) for name, value, about in rows]

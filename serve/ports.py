@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def choose(settings: Settings, environment: Mapping[str, str] = os.environ) -> S
             port: int = getattr(settings, field)
             candidates = [port] if field.upper() in environment else [port, *SPARE]
             chosen[field] = _bind(field.upper(), candidates, sockets)
-    return replace(settings, **chosen)
+    return settings.model_copy(update=chosen)
 
 
 def spare(settings: Settings) -> Settings:
@@ -77,4 +76,4 @@ def read(settings: Settings) -> Settings:
 
 
 def _with_ports(settings: Settings, ports: Mapping[str, Any]) -> Settings:
-    return replace(settings, **{f"ts_{name}_port": ports[name] for name in NAMES})
+    return settings.model_copy(update={f"ts_{name}_port": ports[name] for name in NAMES})

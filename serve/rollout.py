@@ -13,7 +13,6 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -73,7 +72,7 @@ def locked(home: Path) -> Iterator[None]:
 
 def running(settings: Settings) -> Settings:
     """The settings with the ports and the key file of the service that runs."""
-    return replace(ports.read(settings), ts_key_file=settings.home / "key_file.json")
+    return ports.read(settings).model_copy(update={"ts_key_file": settings.home / "key_file.json"})
 
 
 def roll_out(settings: Settings, archive: Path, temp: Path) -> None:
@@ -85,7 +84,7 @@ def roll_out(settings: Settings, archive: Path, temp: Path) -> None:
         raise RolloutError("the service is not ready")
     print(f"version {new_version} starts beside version {old_version}", flush=True)
     logs.mkdir(exist_ok=True)
-    spare = ports.spare(replace(settings, ts_key_file=temp / "key_file.json"))
+    spare = ports.spare(settings.model_copy(update={"ts_key_file": temp / "key_file.json"}))
     standby = ManagedProcess(
         "the new version",
         partial(command, new, temp),
@@ -129,7 +128,7 @@ def prove(settings: Settings, fault: Callable[[], str | None], not_with: str = "
 
 def answers(settings: Settings, key: str) -> bool:
     """Whether this TorchServe answers a real image with each of the proxy's models."""
-    inference = replace(settings, host="127.0.0.1", port=settings.ts_inference_port)
+    inference = settings.model_copy(update={"host": "127.0.0.1", "port": settings.ts_inference_port})
     paths = [f"/predictions/{model}" for model in (settings.ts_small_model, settings.ts_large_model)]
     return all(ask(inference, path, IMAGE.read_bytes(), {"Authorization": f"Bearer {key}"}) for path in paths)
 

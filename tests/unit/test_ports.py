@@ -2,7 +2,6 @@
 
 import json
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -29,14 +28,14 @@ def test_defaults_that_are_free_stay(settings):
 
 
 def test_a_default_gives_way_to_port(settings):
-    same = replace(settings, ts_inference_port=settings.port)
+    same = settings.model_copy(update={"ts_inference_port": settings.port})
     chosen = ports.choose(same, {})
     assert chosen.ts_inference_port not in (same.port, same.ts_management_port, same.ts_metrics_port)
-    assert replace(chosen, ts_inference_port=same.port) == same
+    assert chosen.model_copy(update={"ts_inference_port": same.port}) == same
 
 
 def test_a_default_port_gives_way_to_one_in_use(settings):
-    settings = replace(settings, ts_metrics_port=settings.ts_inference_port)
+    settings = settings.model_copy(update={"ts_metrics_port": settings.ts_inference_port})
     with socket.create_server(("127.0.0.1", settings.ts_management_port)):
         chosen = ports.choose(settings, {"TS_METRICS_PORT": str(settings.ts_metrics_port)})
     assert chosen.ts_metrics_port == settings.ts_metrics_port
