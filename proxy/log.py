@@ -105,9 +105,7 @@ def as_json(request: Request, response: Response) -> str:
 def _durations(request: Request) -> tuple[float, float, float, float]:
     end, receive, queued, upstream = request.responded, 0.0, 0.0, 0.0
     for item in request.items:
-        if item.enqueued:  # else it was refused
-            dispatched = item.dispatched or end
-            receive = receive or item.enqueued - request.received
-            queued = max(queued, dispatched - item.enqueued)
-            upstream = max(upstream, (item.completed or end) - dispatched)
+        dispatched = item.dispatched or end
+        receive = receive or item.enqueued - request.received
+        queued, upstream = max(queued, dispatched - item.enqueued), max(upstream, (item.completed or end) - dispatched)
     return end - request.received, receive, queued, upstream

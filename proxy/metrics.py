@@ -68,8 +68,7 @@ class Metrics:
         if request.cause is not Cause.NONE:
             self._refused[request.cause].inc()
         for item in request.items:
-            if item.enqueued:
-                self._queue_seconds.observe((item.dispatched or request.responded) - item.enqueued)
+            self._queue_seconds.observe((item.dispatched or request.responded) - item.enqueued)
 
     def batcher(self, name: str, batcher: Batcher) -> None:
         """Count the batches of this size class, and show its queue."""

@@ -81,7 +81,6 @@ def test_how_long_an_image_waited_is_put_into_buckets(metrics):
         item = Item(b"x", 0, 0.0)
         item.enqueued, item.dispatched = 1.0, 1.0 + seconds
         it.items.append(item)
-    it.items.append(Item(b"refused", 0, 0.0))
     metrics.observe(it, Response(200, b""))
     seen = scraped(metrics)
     assert seen["mnist_queue_seconds_count",] == 3
