@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from io import BytesIO
 from math import inf
+from struct import Struct
 
 import imagesize
 
@@ -21,6 +22,7 @@ from proxy.errors import Cause, Overloaded, Unauthorized
 from proxy.health import Health
 from proxy.settings import Settings
 
+PNG_SIZE = Struct(">16xII")
 HEADER_BYTES = 64 * 1024  # of an image are searched for its size: 8 MiB of empty JPEG segments would take a second
 
 
@@ -99,7 +101,12 @@ def pixels(image: bytes) -> float:
     """Width times height as the image's header says; infinite where the start of the image holds no such header."""
     start = image[:HEADER_BYTES]
     try:
-        width, height = (-1, -1) if start.lstrip().startswith(b"<") else imagesize.get(BytesIO(start))
+        if start.startswith(
+            b"\x89PNG"
+        ):  # most uploads; imagesize would take 5 microseconds, a fifteenth of a request's
+            width, height = PNG_SIZE.unpack_from(start)
+        else:
+            width, height = (-1, -1) if start.startswith(b"<") else imagesize.get(BytesIO(start))
     except Exception:  # whatever a damaged header sets off
         return inf
     return width * height if width > 0 and height > 0 else inf
