@@ -122,7 +122,7 @@ class App:
         self.in_flight.discard(request)
         if request.watcher:
             request.watcher.cancel()
-            request.watcher = None  # its frame holds the request: until the next garbage collection
+            request.watcher = None  # else its frame keeps the request until the next garbage collection
         self._respond(request, response)
         if request.state is State.RECEIVING:
             await _discard_body(request)

@@ -38,7 +38,7 @@ class ServiceError(Exception):
 
     status = 500
     cause = Cause.NONE
-    closes_connection = False  # where it is unclear what else would come on it
+    closes_connection = False  # True where what follows on it may be no new request
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()

@@ -19,7 +19,7 @@ from time import time
 from proxy.app import Request, Response
 from proxy.errors import quoted
 
-QUEUE_RECORDS = 256  # that wait for the output, at most some 100 MB at full load; lines of more are lost
+QUEUE_RECORDS = 256  # waiting for the output, some 100 MB at full load; further lines are lost
 UNLOGGED = frozenset(("/livez", "/readyz", "/metrics"))
 _timestamp = lru_cache(2)(lambda ms: datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds"))
 
@@ -95,7 +95,7 @@ def as_json(request: Request, response: Response) -> str:
     The last three are 0 where the request did not come so far."""
     total, receive, queued, upstream = (seconds * 1000 for seconds in _durations(request))
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
-    # An f-string takes less than half the time of json.dumps; what may hold any text is quoted by that all the same.
+    # An f-string takes less than half the time of json.dumps, which still quotes the two fields that may hold any text.
     return (
         f'{{"time": "{_timestamp(int(time() * 1000))}", "id": "{request.id}", '
         f'"method": {quoted(request.method[:256])}, "path": {quoted(request.path[:256])}, '

@@ -41,7 +41,7 @@ def words(value: Any) -> Any:
         return value
     found = [word for word in value.split(",") if word.strip()]
     if value and not found:
-        raise ValueError("there is nothing between the commas")
+        raise ValueError("expected words, separated by commas")
     return found
 
 
@@ -50,7 +50,7 @@ def origin(text: str) -> str:
     if text == "*":
         return text
     with suppress(ValidationError):
-        url = str(AnyUrl(text)).removesuffix("/")
+        url = str(AnyUrl(text.lower())).removesuffix("/")
         if re.fullmatch(r"[^:/]+://[^/?#@*]+", url):
             return url
     raise ValueError("expected origins, each scheme://host[:port] as https://example.org")

@@ -52,7 +52,7 @@ class Endpoints:
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
     async def _answers(self, request: Request, limit: int, most: int) -> list[bytes | ServiceError]:
-        """The response's body for each image, in order, or its error; `limit` bytes and `most` images may come."""
+        """The body for each image, in order, or its error. Allows `limit` bytes and `most` images."""
         flags = details_flag(request.query)
         length = check_headers(request, limit)
         self._admission.check(request, length)
