@@ -51,7 +51,7 @@ def origin(text: str) -> str:
         return text
     with suppress(ValidationError):
         url = str(AnyUrl(text.lower())).removesuffix("/")
-        if re.fullmatch(r"[^:/]+://[^/?#@*]+", url):
+        if re.fullmatch(r"[^:/]+://(?!.*\.\.)[^/?#@*]+", url):
             return url
     raise ValueError("expected origins, each scheme://host[:port] as https://example.org")
 

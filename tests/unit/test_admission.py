@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from decode import UndecodableImage, decode
 from proxy.admission import Admission, SizeClass, pixels
 from proxy.batcher import Item
 from proxy.errors import Cause, NotReady, Overloaded, Unauthorized
@@ -263,6 +264,23 @@ def test_the_search_for_a_jpegs_frame_ends_early(filling):
     """Eight megabytes of empty segments would hold up all other requests for a second."""
     frame = picture("JPEG", 30, 20)[2:]
     assert pixels(b"\xff\xd8" + filling * 4_000 + frame) == inf
+
+
+@pytest.mark.parametrize("hidden", [b"\0", b"\xff\xd8", b"\xff\x01", b"\xff\xd0", b"\xff\x02"])
+def test_no_other_frame_can_be_hidden_before_a_jpegs_own(hidden):
+    """What passes for one pixel here is no image to the handler."""
+    small, frame = b"\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0", picture("JPEG", 300, 200)[2:]
+    assert decode(b"\xff\xd8" + frame).pixels.size
+    for image in (b"\xff\xd8" + hidden + small + frame, b"\xff\xd8" + small + frame):
+        if pixels(image) < 60_000:
+            with pytest.raises(UndecodableImage):
+                decode(image)
+
+
+def test_a_bitmap_stored_top_down_has_as_many_pixels():
+    bitmap = bytearray(picture("BMP", 5, 7))
+    bitmap[22:26] = (-7).to_bytes(4, "little", signed=True)
+    assert pixels(bytes(bitmap)) == 35
 
 
 def test_white_images_of_any_format_are_as_large_as_they_are():

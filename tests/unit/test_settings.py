@@ -132,6 +132,7 @@ def test_an_origin_is_written_as_browsers_send_it(given, browsers_send):
         "https://example.org:65536",
         "https://example.org:port",
         "https://exa mple.org",
+        "https://a..b",
         "null",
     ],
 )
