@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit("error: wrk is missing; apt-get install wrk (Debian, Ubuntu) or brew install wrk")
     with tempfile.TemporaryDirectory(prefix="mnist-budget-") as folder:
         file = images.write(Path(folder))["png"]
-        stack = Stack(Path(folder), LOG_FORMAT="json")
+        stack = Stack(Path(folder))
         stack.start()
         try:
             if args.cores:

@@ -14,7 +14,7 @@ WARM = 3  # seconds of load before anything is measured
 
 def start(folder: Path) -> tuple[Stack, float]:
     """A running service, and the seconds from its command to the first answer of a prediction."""
-    stack = Stack(folder, LOG_FORMAT="json")
+    stack = Stack(folder)
     begun = time.monotonic()
     stack.start()
     upload(Server("service", f"http://127.0.0.1:{stack.port}/api/mnist"))

@@ -24,7 +24,8 @@ from proxy.settings import Settings
 
 PNG_SIZE = Struct(">16xII")
 HEADER_BYTES = 64 * 1024  # searched for an image's size
-SIZED = (b"GIF8", b"BM", b"RIFF")  # imagesize's parsers of formats that are not served can be made to run for minutes
+# imagesize reads these headers at once. Its parser of AVIF, which is not served, can be made to run for minutes.
+SIZED = (b"GIF8", b"BM", b"RIFF")
 JPEG_MARKERS = 1000  # most FF bytes in the start of a JPEG: each may begin a segment, and segments take time
 
 
@@ -102,9 +103,7 @@ class Admission:
 def pixels(image: bytes) -> float:
     """Width times height by the image's header; infinite for a TIFF, and where no header is found."""
     start = image[:HEADER_BYTES]
-    if (
-        start.startswith(b"\x89PNG") and len(start) >= PNG_SIZE.size
-    ):  # most uploads; imagesize takes 5 microseconds more
+    if start.startswith(b"\x89PNG") and len(start) >= PNG_SIZE.size:  # nearly every upload: 5 microseconds less
         width, height = PNG_SIZE.unpack_from(start)
     elif start.startswith(SIZED) or (start.startswith(b"\xff\xd8") and start.count(b"\xff") <= JPEG_MARKERS):
         width, height = imagesize.get(BytesIO(start), exif_rotation=False)

@@ -167,10 +167,9 @@ class App:
 
 def _check_framing(request: Request) -> None:
     """Refuse what hyper lets pass: RFC 9112 asks for one Host (3.2) and allows chunked once (6.1)."""
-    if request.http_version == "1.1" and len(request.headers.get_all("host")) != 1:
-        raise errors.BadHeader()
-    codings = request.headers.get_all("transfer-encoding")
-    if codings and (len(codings) > 1 or codings[0].lower() != "chunked"):
+    wrong_host = request.http_version == "1.1" and len(request.headers.get_all("host")) != 1
+    codings = [coding.lower() for coding in request.headers.get_all("transfer-encoding")]
+    if wrong_host or codings not in ([], ["chunked"]):
         raise errors.BadHeader()
 
 

@@ -211,7 +211,7 @@ def _get(port: int, path: str, seconds: float, headers: dict[str, str]) -> tuple
 @contextmanager
 def proxy_beside(stack: Stack, folder: Path, ready: bool = True, **settings: str) -> Iterator[Proxy]:
     """A second proxy for the time of the block, with a JSON access log. It is killed at the end."""
-    proxy = Proxy(stack, folder / "proxy.log", **{"LOG_FORMAT": "json", **settings})
+    proxy = Proxy(stack, folder / "proxy.log", **settings)
     try:
         proxy.start(ready)
         yield proxy

@@ -36,7 +36,7 @@ def fill(folder):
 def test_a_full_disk_costs_log_lines_and_no_answers(tmp_path, model_store):
     with (
         small_disk(tmp_path / "disk", "64m") as disk,
-        running(disk, MODEL_STORE=str(model_store), LOG_FORMAT="json") as stack,
+        running(disk, MODEL_STORE=str(model_store)) as stack,
     ):
         cases = sample_cases(stack.port)
         fill(disk)

@@ -82,7 +82,7 @@ def test_files_and_targets_named_exist():
 
 def test_keys_access_log_and_traces_of_a_real_service(model_store, tmp_path):
     """One service with keys and a JSON log: the commands shown, who is refused, and what the log tells of it."""
-    settings = {"MODEL_STORE": str(model_store), "API_KEYS": "first,second", "LOG_FORMAT": "json", "TS_WORKERS": "1"}
+    settings = {"MODEL_STORE": str(model_store), "API_KEYS": "first,second", "TS_WORKERS": "1"}
     with running(tmp_path, **settings) as stack:
         [script] = scripts("api/mnist")
         assert shell(here(script, stack)).count('"prediction": {"class_name": "seven"') == 2

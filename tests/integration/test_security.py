@@ -26,9 +26,7 @@ def guarded(tmp_path_factory, model_store):
     """A service with an API key, all of whose files lie in one folder."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "tmp").mkdir()
-    with running(
-        folder, MODEL_STORE=str(model_store), API_KEYS=KEY, TMPDIR=str(folder / "tmp"), LOG_FORMAT="json"
-    ) as stack:
+    with running(folder, MODEL_STORE=str(model_store), API_KEYS=KEY, TMPDIR=str(folder / "tmp")) as stack:
         stack.folder = folder
         yield stack
 
