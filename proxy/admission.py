@@ -2,9 +2,9 @@
 
 API key -> service accepts uploads -> size class -> room in that class's queue -> room for the bytes in memory
 
-A request is small or large by its bytes, so that a queue of photos keeps no small drawing out, nor the other way
-round. An image of very many pixels by its header, or without a known header, is isolated: it makes a batch of its own,
-so that decoding it delays no other image.
+A request is small or large by its bytes: a full queue of photos refuses no drawing, and the other way round. An image
+of very many pixels by its header, or without a known header, is isolated: it makes a batch of its own, so that decoding
+it delays no other image.
 """
 
 import hmac
@@ -73,7 +73,7 @@ class Admission:
             raise Unauthorized()
 
     def reserve(self, request: Request, size: int) -> None:
-        """Keep `size` more bytes of the body. Raises Overloaded where other bodies leave no room for them."""
+        """Count `size` more bytes as in memory. Raises Overloaded where other bodies leave no room for them."""
         others = self.buffered - request.buffered
         if others and self.buffered + size > self._settings.max_buffered_bytes:
             raise Overloaded(Cause.BUFFER_FULL)

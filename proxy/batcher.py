@@ -104,11 +104,15 @@ class Batcher:
             raise Overloaded(self._overloaded)
 
     def submit(self, items: Sequence[Item]) -> None:
-        """Queue the items of a request; each one's `result` is set later. Raises Overloaded, and then queues none."""
+        """Queue the items of a request; each one's `result` is set later. Raises Overloaded, and then queues none.
+
+        An item that has its result may be submitted again.
+        """
         self.check_room(len(items))
         now = monotonic()
         for item in items:
-            item.batcher, item.result, item.enqueued = self, self._loop.create_future(), now
+            item.batcher, item.result = self, self._loop.create_future()
+            item.enqueued, item.dispatched, item.completed = now, 0.0, 0.0
         self._queue.append(deque(items))
         self.queued += len(items)
         if not self._dispatch_scheduled:  # once for all that arrives in this turn of the loop
@@ -116,7 +120,7 @@ class Batcher:
             self._loop.call_soon(self._dispatch)
 
     def cancel(self, item: Item) -> None:
-        """Nobody waits for this item any more."""
+        """Drop an item that nobody waits for any more."""
         self._remove(item)
         item.result.cancel()
 
@@ -179,8 +183,8 @@ class Batcher:
 
     def _complete(self, batch: list[Item], outcome: list[Reply] | ServiceError) -> None:
         now = monotonic()
-        results: Iterable[Result] = repeat(outcome) if isinstance(outcome, ServiceError) else outcome
-        for item, result in zip(batch, results, strict=False):
+        results: Iterable[Result] = repeat(outcome, len(batch)) if isinstance(outcome, ServiceError) else outcome
+        for item, result in zip(batch, results, strict=True):
             item.completed = now
             if not item.result.done():  # else cancelled or past its deadline
                 item.result.set_result(result)

@@ -13,7 +13,7 @@ The code of the public contract is the class's name in snake case: MissingImage 
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
 
@@ -38,7 +38,7 @@ class ServiceError(Exception):
 
     status = 500
     cause = Cause.NONE
-    closes_connection = False  # True where what follows on it may be no new request
+    closes_connection = False  # True where the bytes that follow on the connection may not be a request
     code: str
     message: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -82,9 +82,10 @@ class MalformedMultipart(BadRequest):
 class MissingImage(BadRequest):
     message = "Send the image as a file part named `image`, as `curl -F image=@7.png` does."
 
-    def __init__(self, found: Collection[str]) -> None:
-        """`found` names the parts that came instead."""
-        super().__init__(f"{self.message} This form has {', '.join(found) or 'no parts'}.")
+    def __init__(self, found: Sequence[str]) -> None:
+        """`found` names the parts that came instead, of which the first ten are repeated."""
+        more = [f"{len(found) - 10} more"] if len(found) > 10 else []
+        super().__init__(f"{self.message} This form has {', '.join([*found[:10], *more]) or 'no parts'}.")
 
 
 class SeveralImages(BadRequest):

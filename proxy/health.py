@@ -18,7 +18,7 @@ from proxy.torchserve import DETAILS, PROBE, TorchServe
 PERIOD = 1.0  # seconds between probes once ready
 PERIOD_UNREADY = 0.1  # seconds between probes until then
 TIMEOUT = 3.0  # seconds for one probe
-RECENT = 4.0  # seconds for which a successful probe counts: one may be slow, two may not
+RECENT = PERIOD + TIMEOUT  # seconds for which a successful probe counts: until the next one may have timed out
 
 # One grey pixel as a PNG: the smallest image that is decoded and classified like any other.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg==")

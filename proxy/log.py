@@ -1,4 +1,4 @@
-"""The access log: one line of JSON a request on standard output.
+"""The access log, one line of JSON a request on standard output, and a handler that no output can hold up.
 
 request -> line -> ten times a second one logging record with the lines so far -> bounded queue -> a thread writes it
 
@@ -24,6 +24,55 @@ UNLOGGED = frozenset(("/livez", "/readyz", "/metrics"))
 _timestamp = lru_cache(2)(lambda ms: datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds"))
 
 
+class BackgroundHandler(QueueHandler):
+    """Writes records to a descriptor from a thread of its own. What the output does not take is lost and counted.
+
+    Attributes:
+        lost: lines that could not be written.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_RECORDS)
+        super().__init__(self._records)
+        self._refused, self._output = 0, _Output(descriptor)
+        QueueListener(self._records, self._output).start()  # type: ignore[arg-type]
+
+    @property
+    def lost(self) -> int:
+        return self._refused + self._output.lost
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The queue is full."""
+        self._refused += 1 + record.msg.count("\n")
+
+    def close(self) -> None:
+        """Wait up to a second until all is written; an output that is stuck is left alone."""
+        written = threading.Thread(target=self._records.join, daemon=True)
+        written.start()
+        written.join(1)
+        super().close()
+
+
+class _Output:
+    """Writes to a descriptor and counts the lines that it does not take: its disk is full, or nobody reads.
+
+    It is no logging.Handler: at the end of the process `logging` would wait for the lock of one that is stuck.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._failed, self.lost = descriptor, False, 0
+
+    def handle(self, record: logging.LogRecord) -> None:
+        # After a failure the output may end within a line, so the next one begins with a line break.
+        data = b"\n" * self._failed + f"{record.msg}\n".encode(errors="backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            self.lost += data.lstrip(b"\n").count(b"\n")
+        self._failed = bool(data)
+
+
 class AccessLog:
     """Formats lines at once and writes them later. Close it with `close`.
 
@@ -35,14 +84,12 @@ class AccessLog:
     def __init__(self, log_format: str, descriptor: int = 1) -> None:
         self._enabled = log_format == "json"
         self._lines: list[str] = []
-        self._records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_RECORDS)
-        self._queue, self._output = _Queue(self._records), _Output(descriptor)
-        QueueListener(self._records, self._output).start()
+        self._handler = BackgroundHandler(descriptor)
 
     @property
     def lost(self) -> int:
         """Lines that could not be written."""
-        return self._queue.lost + self._output.lost
+        return self._handler.lost
 
     def observe(self, request: Request, response: Response) -> None:
         """Log a request whose response is sent."""
@@ -52,42 +99,13 @@ class AccessLog:
     def flush(self) -> None:
         """Pass on the lines so far; to be called ten times a second."""
         if self._lines:
-            self._queue.handle(logging.makeLogRecord({"msg": "".join(self._lines)}))
+            self._handler.handle(logging.makeLogRecord({"msg": "\n".join(self._lines)}))
             self._lines.clear()
 
     def close(self) -> None:
-        """Write what is left; an output that is stuck is left alone."""
+        """Write what is left, if the output takes it."""
         self.flush()
-        written = threading.Thread(target=self._records.join, daemon=True)
-        written.start()
-        written.join(1)
-
-
-class _Queue(QueueHandler):
-    """Counts the lines of a record that finds the queue full."""
-
-    lost = 0
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        self.lost += record.msg.count("\n")
-
-
-class _Output(logging.Handler):
-    """Writes to a descriptor and counts the lines that it does not take: its disk is full, or nobody reads."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor, self._failed, self.lost = descriptor, False, 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # After a failure the output may end within a line, so the next one begins with a line break.
-        data = b"\n" * self._failed + record.msg.encode()
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError:
-            self.lost += data.lstrip(b"\n").count(b"\n")
-        self._failed = bool(data)
+        self._handler.close()
 
 
 def as_json(request: Request, response: Response) -> str:
@@ -101,7 +119,7 @@ def as_json(request: Request, response: Response) -> str:
         f'"method": {quoted(request.method[:256])}, "path": {quoted(request.path[:256])}, '
         f'"status": {response.status}, "code": "{request.code}", "cause": "{request.cause.value}", '
         f'"ms": {{"total": {total:.2f}, "receive": {receive:.2f}, "queue": {queued:.2f}, "upstream": {upstream:.2f}}}, '
-        f'"bytes": {{"in": {request.buffered}, "out": {len(response.body)}}}, "images": {len(request.items)}{trace}}}\n'
+        f'"bytes": {{"in": {request.buffered}, "out": {len(response.body)}}}, "images": {len(request.items)}{trace}}}'
     )
 
 

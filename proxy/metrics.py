@@ -53,7 +53,7 @@ class Metrics:
         self._responses = cache(requests.labels)
         self._of_endpoint = {path: (seconds.labels(path), received.labels(path)) for path in (*endpoints, OTHER)}
         self._refused = {cause: refusals.labels(cause.value) for cause in Cause if cause is not Cause.NONE}
-        # What alerts ask for is there from the start: of a series that appears no rate is known.
+        # What alerts ask for is there from the start: Prometheus has no rate for a series that has just appeared.
         for path in endpoints:
             for error in ALERTED if path.startswith("/api/") else ():
                 self._responses(path, error.status, error.code)

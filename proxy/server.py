@@ -65,14 +65,15 @@ def connection_limit(wanted: int) -> int:
 async def reap_forever(settings: Settings) -> None:
     """Close idle connections that Granian keeps.
 
-    It times the head of an HTTP/1 request, and not the first bytes, which tell HTTP/2 from it, nor an HTTP/2 connection
-    without requests. Whoever opened MAX_CONNECTIONS and sent nothing would keep everybody else out.
+    Its time-out covers the head of an HTTP/1 request, but not the first bytes, by which it tells HTTP/1 from HTTP/2,
+    nor an idle HTTP/2 connection. Whoever opened MAX_CONNECTIONS and sent nothing would keep everybody else out.
     """
-    while os.path.isdir("/proc/self/fd"):  # Linux
+    # A connection that is silent for so long has neither a body nor a response on its way.
+    idle = settings.keep_alive_seconds + settings.body_idle_seconds + settings.deadline_seconds
+    while True:
         await asyncio.sleep(REAP_SECONDS)
-        # By then neither a body nor a response can be on its way.
-        idle = settings.keep_alive_seconds + settings.body_idle_seconds + settings.deadline_seconds
-        await asyncio.to_thread(close_idle, settings.port, idle)
+        with suppress(OSError):  # no free descriptor to list the others with, or no /proc, as on macOS
+            await asyncio.to_thread(close_idle, settings.port, idle)
 
 
 def close_idle(port: int, seconds: float) -> None:
@@ -92,9 +93,9 @@ def close_idle(port: int, seconds: float) -> None:
 
 async def drain(settings: Settings, app: App, health: Health, listeners: Sequence[socket.socket]) -> None:
     """Say not ready, refuse uploads, finish what is in flight, then accept nothing new and pause."""
-    health.shutdown = State.DRAINING
+    health.shutdown, app.closing = State.DRAINING, True
     await asyncio.sleep(settings.drain_seconds)
-    health.shutdown, app.closing = State.CLOSING, True
+    health.shutdown = State.CLOSING
     end = monotonic() + settings.grace_seconds
     await asyncio.sleep(CLOSE_PAUSE / 2)  # clients in a closed loop are told to close
     while app.in_flight and monotonic() < end:

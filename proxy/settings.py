@@ -65,7 +65,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1024)]
 Images = Annotated[int, Field(ge=1, le=4096)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
-Keys = Annotated[tuple[str, ...], BeforeValidator(words)]
+Keys = Annotated[tuple[Annotated[str, Field(pattern="^[ -~]+$")], ...], BeforeValidator(words)]  # ASCII
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(words)]
 
 
@@ -94,7 +94,7 @@ class Settings(BaseModel):
     body_bytes_per_second: int = setting(
         4096, "least average rate of a body after BODY_IDLE_SECONDS", ge=1, le=64 * MIB
     )
-    deadline_seconds: Seconds = setting(10, "time for one answer, over queue and inference")
+    deadline_seconds: float = setting(10, "time for one answer, over queue and inference", ge=0.1, le=3600)
     drain_seconds: Seconds = setting(0, "on SIGTERM: time to go on serving while /readyz says 503")
     grace_seconds: Seconds = setting(20, "on SIGTERM: time for requests in flight to finish")
 

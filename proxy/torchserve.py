@@ -72,7 +72,7 @@ class TorchServe:
             if status == 200:
                 return decode(answer, len(items))
         except (OSError, ValueError) as error:
-            raise ModelServerError() from error
+            raise ModelServerError() from error.with_traceback(None)  # its frames hold the images
         log.warning("TorchServe answered a batch of %d images with %d: %.200r", len(items), status, answer)
         raise ModelServerError()
 

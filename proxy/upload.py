@@ -22,11 +22,16 @@ from proxy.errors import ModelServerError, Refusal, ServiceError
 from proxy.settings import Settings
 from proxy.torchserve import DETAILS
 
-AT_ONCE = 64 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
+READ_WHOLE = 8 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
+SMALL_PIECES = 4096  # most pieces of a body, beside one for each PIECE bytes: each costs some 40 microseconds
+PIECE = 256
 RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
 INCOMPLETE = "The body ended before it was complete; send it again."
-MAX_PARTS = 1024  # of any kind in one body
-_DETAILS = {"": DETAILS, "1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
+MANY_PIECES = "The body came in too many small pieces; send it in larger ones."
+LARGE_HEADERS = "The headers of the form's parts are too large; send shorter ones."
+MAX_PARTS = 1024  # in one body, beside its images
+HEADER_BYTES = 256  # most for each part that there may be, in all: folded lines take the parser 0.4 s a megabyte
+_DETAILS = {"1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
 
 
 class Endpoints:
@@ -38,7 +43,7 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """POST /api/mnist"""
-        [answer] = await self._answers(request, self._settings.max_body_bytes, most=1)
+        [answer] = await self._answers(request, self._settings.max_body_bytes, max_images=1)
         if isinstance(answer, ServiceError):
             raise answer
         return Response(200, answer)
@@ -51,46 +56,49 @@ class Endpoints:
         bodies = [answer if isinstance(answer, bytes) else answer.body(request.id) for answer in answers]
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
-    async def _answers(self, request: Request, limit: int, most: int) -> list[bytes | ServiceError]:
-        """The body for each image, in order, or its error. Allows `limit` bytes and `most` images."""
+    async def _answers(self, request: Request, max_bytes: int, max_images: int) -> list[bytes | ServiceError]:
+        """The body for each image, in order, or its error."""
         flags = details_flag(request.query)
-        length = check_headers(request, limit)
+        length = check_headers(request, max_bytes)
         self._admission.check(request, length)
         largest = self._settings.max_body_bytes
         try:
-            found = images(request, await self._reader.read(request, length, limit), most)
-            results = iter(await self._predict(request, [image for image in found if len(image) <= largest], flags))
+            found = images(request, await self._reader.read(request, length, max_bytes), max_images)
+            answers: list[bytes | ServiceError] = [errors.BodyTooLarge(largest)] * len(found)
+            fitting = [at for at, image in enumerate(found) if len(image) <= largest]
+            results = await self._predict(request, [found[at] for at in fitting], flags)
         finally:
             self._admission.release(request)
-        return [_answer(next(results)) if len(image) <= largest else errors.BodyTooLarge(largest) for image in found]
+        for at, result in zip(fitting, results, strict=True):
+            answers[at] = _answer(result)
+        return answers
 
     async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
         deadline = monotonic() + self._settings.deadline_seconds
         items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
         self._admission.submit(request, items)
-        results = await _results(request, items)
+        request.items = items
+        results = await _results(items)
         if any(isinstance(result, ModelServerError) for result in results):
-            return await asyncio.gather(*(self._retried(request, *each) for each in zip(items, results, strict=True)))
+            return await asyncio.gather(*map(self._retried, items, results))
         return results
 
-    async def _retried(self, request: Request, item: Item, result: Result) -> Result:
+    async def _retried(self, item: Item, result: Result) -> Result:
         """The result of further attempts where the batch failed: isolated, in case the image is what kills workers."""
         for pause in RETRY_PAUSES:
             if not isinstance(result, ModelServerError):
                 break
             await asyncio.sleep(pause)
-            again = Item(item.image, item.flags, item.deadline, item.traceparent)
             try:
-                self._admission.isolated.submit([again])
+                self._admission.isolated.submit([item])
             except Refusal as error:
                 return error
-            [result] = await _results(request, [again])
+            [result] = await _results([item])
         return result
 
 
-async def _results(request: Request, items: list[Item]) -> list[Result]:
+async def _results(items: Sequence[Item]) -> list[Result]:
     """Wait for the results of these items, which are queued."""
-    request.items += items
     try:
         return [await item.result for item in items]
     except asyncio.CancelledError:
@@ -129,8 +137,9 @@ def check_headers(request: Request, limit: int) -> int | None:
         BodyTooLarge: it is larger than `limit` bytes.
         UnsupportedMediaType: the body is encoded, or neither multipart/form-data nor an image.
     """
-    content_type = request.headers.get("content-type", "").lower()
-    if not content_type.startswith(("multipart/form-data", "image/")) or "content-encoding" in request.headers:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    known = content_type == "multipart/form-data" or content_type.startswith("image/")
+    if not known or "content-encoding" in request.headers:
         raise errors.UnsupportedMediaType()
     announced = request.headers.get("content-length")
     length = None if announced is None else int(announced)
@@ -142,8 +151,8 @@ def check_headers(request: Request, limit: int) -> int | None:
 class Reader:
     """Reads bodies. `reserve` is called with the request and a number of bytes before these are kept; it may raise.
 
-    A large body is reserved as it arrives and not as it is announced, or a few slow clients that announce much would
-    keep everybody out.
+    A body that is not very small is reserved as it arrives and not as it is announced, or slow clients that announce
+    much would keep everybody out.
     """
 
     def __init__(self, settings: Settings, reserve: Callable[[Request, int], None]) -> None:
@@ -155,9 +164,9 @@ class Reader:
 
         Raises:
             BodyTooLarge: it grew over `limit` bytes; nothing further was read.
-            MalformedMultipart: it ended early.
+            MalformedMultipart: it ended early, or came in very many small pieces.
         """
-        if length is not None and length <= AT_ONCE:
+        if length is not None and length <= READ_WHOLE:
             self._reserve(request, length)
             request.body_due = request.received + self._idle_seconds + length / self._least_rate
             try:
@@ -170,22 +179,25 @@ class Reader:
         return body
 
     async def _read_pieces(self, request: Request, length: int | None, limit: int) -> bytes:
-        body = bytearray()
-        self._expect(request, 0)
+        body, pieces = bytearray(), 0
+        self._set_body_due(request, 0)
         async for piece in request.protocol:
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
             self._reserve(request, len(piece))
             body += piece
-            self._expect(request, len(body))
+            pieces += 1
+            if pieces > SMALL_PIECES + len(body) // PIECE:
+                raise errors.MalformedMultipart(MANY_PIECES)
+            self._set_body_due(request, len(body))
         if length is not None and len(body) < length:
             raise errors.MalformedMultipart(INCOMPLETE)
         return bytes(body)
 
-    def _expect(self, request: Request, size: int) -> None:
+    def _set_body_due(self, request: Request, size: int) -> None:
         """More must arrive within the idle time, and `size` bytes must not have taken longer than the least rate."""
-        earliest = request.received + self._idle_seconds + size / self._least_rate
-        request.body_due = min(earliest, monotonic() + self._idle_seconds) if size else earliest
+        due_by_rate = request.received + self._idle_seconds + size / self._least_rate
+        request.body_due = min(due_by_rate, monotonic() + self._idle_seconds) if size else due_by_rate
 
 
 def images(request: Request, body: bytes, most: int) -> list[bytes]:
@@ -202,27 +214,31 @@ def images(request: Request, body: bytes, most: int) -> list[bytes]:
             "The Content-Type has no boundary; do not set that header yourself, the HTTP client adds it with the form."
         )
     try:
-        found, names = _parse(body, options["boundary"])
+        found, names = _parse(body, options["boundary"], most)
     except (MultipartError, UnicodeError) as error:
         raise errors.MalformedMultipart() from error.with_traceback(None)  # its frames hold the body
     if not found:
         raise errors.MissingImage(names)
-    if len(found) > most:
-        raise errors.SeveralImages() if most == 1 else errors.TooManyImages(most)
     return found
 
 
-def _parse(body: bytes, boundary: str) -> tuple[list[bytes], list[str]]:
+def _parse(body: bytes, boundary: str, most: int) -> tuple[list[bytes], list[str]]:
     """The image parts, and the names of the others. Latin-1 decodes whatever bytes a file name has; it is not used."""
-    found, names, wanted = list[bytes](), list[str](), False
-    with PushMultipartParser(boundary, len(body), header_charset="latin-1", max_segment_count=MAX_PARTS) as parser:
+    found, names, wanted, header_bytes = list[bytes](), list[str](), False, 0
+    parts = most + MAX_PARTS
+    with PushMultipartParser(boundary, len(body), header_charset="latin-1", max_segment_count=parts) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
+                header_bytes += sum(len(value) for _, value in event.headerlist)
+                if header_bytes > HEADER_BYTES * parts:
+                    raise errors.MalformedMultipart(LARGE_HEADERS)
                 wanted = event.name == "image" and _is_file(event)
-                if wanted:
+                if not wanted:
+                    names.append(_shown(event))
+                elif len(found) < most:
                     found.append(b"")
                 else:
-                    names.append(_shown(event))
+                    raise errors.SeveralImages() if most == 1 else errors.TooManyImages(most)
             elif event and wanted:
                 found[-1] += event
     return found, names

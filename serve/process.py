@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from serve.archive import BrokenArchive
+
 PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that a process gets when its parent ends
 YOUNG = 60  # seconds; a process that ends sooner is started again later each time
 LONGEST_PAUSE = 30  # seconds until it is started again
@@ -50,23 +52,31 @@ class ManagedProcess:
         self._started = self._due = self._pause = 0.0
 
     def keep_running(self) -> str | None:
-        """Start it if it does not run and its pause is over. Returns how it ended, once, when it has."""
+        """Start it if it does not run and its pause is over. Returns how it ended or why it did not start, once."""
         if self._process is None:
-            if monotonic() >= self._due:
-                self._process, self._started = self._start(), monotonic()
-            return None
+            return self._start() if monotonic() >= self._due else None
         code = self._process.poll()
         if code is None:
             return None
         self.stop()
-        lived = monotonic() - self._started
-        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 1) if lived < YOUNG else 0
-        self._due = monotonic() + self._pause
+        self._wait(monotonic() - self._started)
         return f"{self.name} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._output.open("ab") if self._output else nullcontext() as file:
-            return subprocess.Popen(self._command(), stdout=file, stderr=file, **self._options)  # noqa: S603
+    def _start(self) -> str | None:
+        """Start it. Returns why that did not work: a full disk, or no memory for another process."""
+        try:
+            with self._output.open("ab") if self._output else nullcontext() as file:
+                self._process = subprocess.Popen(self._command(), stdout=file, stderr=file, **self._options)  # noqa: S603
+        except (OSError, BrokenArchive) as error:
+            self._wait(0)
+            return f"{self.name} could not be started ({error})"
+        self._started = monotonic()
+        return None
+
+    def _wait(self, lived: float) -> None:
+        """Let it be started again after a pause, which is longer each time it has not lived long."""
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 1) if lived < YOUNG else 0
+        self._due = monotonic() + self._pause
 
     def stop(self, seconds: float = 0) -> None:
         """Send SIGTERM; kill what is left of it and of its children after `seconds`."""

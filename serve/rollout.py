@@ -163,22 +163,24 @@ def await_batches_to(port: int, settings: Settings) -> None:
 
 def renew(settings: Settings, new: Path) -> None:
     """Restart the supervisor's TorchServe with the new archive; where that does not work, with the one it had."""
-    served, previous = settings.home / "rollout/served", settings.home / "rollout/previous"
-    shutil.rmtree(previous, ignore_errors=True)
-    copy(new, previous)
+    served, other, previous = (settings.home / "rollout" / name for name in ("served", "other", "previous"))
+    shutil.rmtree(other, ignore_errors=True)  # of a rollout that has failed
+    copy(new, other)
     try:
-        restart(settings, served, previous)
+        restart(settings, served, other)
     except RolloutError:
-        restart(settings, served, previous)
+        restart(settings, served, other)
         raise
+    shutil.rmtree(previous, ignore_errors=True)
+    other.rename(previous)
 
 
-def restart(settings: Settings, served: Path, previous: Path) -> None:
+def restart(settings: Settings, served: Path, other: Path) -> None:
     """Exchange the two archives, restart TorchServe and wait for its proof."""
     before = settings.ts_key_file.read_text()
     aside = served.rename(served.with_name("aside"))
-    previous.rename(served)
-    aside.rename(previous)
+    other.rename(served)
+    aside.rename(other)
     os.kill(int((settings.home / "rollout/pid").read_text()), RESTART)
     prove(settings, lambda: None, not_with=before)
 

@@ -5,12 +5,13 @@ both start -> RUNNING once /readyz says 200 -> what ends or hangs is started aga
 """
 
 import os
+import select
 import shutil
 import signal
 import sys
 from collections import deque
 from contextlib import suppress
-from enum import Enum
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -23,6 +24,7 @@ from serve.health_check import base_url, readyz
 from serve.process import ManagedProcess
 
 PATIENCE = 120  # seconds without a ready service: at first the start has failed, later something hangs
+PROXY_END = 6  # seconds that the proxy may take to end beside DRAIN_SECONDS and GRACE_SECONDS
 RESTART = signal.SIGUSR1  # asks for a restart of TorchServe, with the archive that then lies in the rollout's folder
 END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -32,10 +34,10 @@ class StartError(Exception):
 
 
 class State(Enum):
-    """What the end of a process means."""
+    """Before and after /readyz has said 200 for the first time. A process that ends while STARTING ends the start."""
 
-    STARTING = "the start has failed"
-    RUNNING = "it is started again"
+    STARTING = auto()
+    RUNNING = auto()
 
 
 class Supervisor:
@@ -75,7 +77,7 @@ class Supervisor:
         try:
             self._watch()
         finally:
-            self._proxy.stop(self._settings.drain_seconds + self._settings.grace_seconds + 2)
+            self._proxy.stop(self._settings.drain_seconds + self._settings.grace_seconds + PROXY_END)
             self._torchserve.stop(10)
             for file in files:
                 file.unlink(missing_ok=True)
@@ -129,4 +131,5 @@ class Supervisor:
 
 def _say(descriptor: int, line: str) -> None:
     with suppress(OSError):  # a full disk or a reader that has gone ends no service
-        os.write(descriptor, f"{line}\n".encode())
+        if select.select([], [descriptor], [], 0)[1]:  # nor does one that has stopped reading hold it up
+            os.write(descriptor, f"{line}\n".encode())

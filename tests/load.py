@@ -128,6 +128,8 @@ class Connection:
         head = await self._reader.readuntil(b"\r\n\r\n")
         status, headers = parse_head(head[:-4])
         body = await self._reader.readexactly(int(headers["content-length"]))
+        if headers.get("connection") == "close":  # RFC 9112, 9.6
+            self.close()
         return Answer(status, headers, body)
 
     def close(self) -> None:

@@ -7,7 +7,10 @@ let pad = null;
 let withKey = false;
 
 const curl = (source, file) =>
-  [source, "curl", withKey && "-H \"X-API-Key: $API_KEY\"", `-F "image=@${file}"`, ENDPOINT].filter(Boolean).join(" ");
+  [source, "curl", withKey && "-H \"X-API-Key: $API_KEY\"", `-F ${shellWord(`image=@${file}`)}`, ENDPOINT].filter(Boolean).join(" ");
+
+// The name of a file may be anything, a command too.
+const shellWord = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const LISTINGS = {
   curl: () => (pad.sample ? curl(`curl -s ${pad.sample} |`, "-;filename=sample.png") : curl("", pad.name)),
@@ -18,7 +21,7 @@ const { predictions } = await response.json();
 console.log(predictions.prediction.class_name);`,
   python: () => `import requests
 
-image = ${pad.sample ? `requests.get("${pad.sample}").content` : `open("${pad.name.replaceAll('"', '\\"')}", "rb")`}
+image = ${pad.sample ? `requests.get("${pad.sample}").content` : `open(${JSON.stringify(pad.name)}, "rb")`}
 response = requests.post("${ENDPOINT}", files={"image": image}${withKey ? ', headers={"X-API-Key": key}' : ""})
 print(response.json()["predictions"]["prediction"]["class_name"])`,
 };

@@ -35,6 +35,7 @@ async function send(body, key, signal) {
   const aborted = new AbortController();
   const timer = setTimeout(() => aborted.abort(), TIMEOUT);
   signal.addEventListener("abort", () => aborted.abort());
+  if (signal.aborted) aborted.abort();
   try {
     return await fetch(`${ENDPOINT}?details=1`, { method: "POST", body, headers, signal: aborted.signal });
   } catch {

@@ -3,7 +3,9 @@
 import base64
 import io
 import itertools
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -186,6 +188,16 @@ def test_an_uploaded_file_is_classified(page, name, data):
     page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
     numeral(page).to_have_text("7")
     expect(page.locator("#listing")).to_contain_text(f"image=@{name}")
+
+
+def test_a_file_name_is_no_command_in_the_listings(page):
+    name = "it's $(whoami).png"
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": image()})
+    numeral(page).to_have_text("7")
+    listing = page.locator("#listing").inner_text()
+    assert f"image=@{name}" in shlex.split(listing)
+    page.check("[name=language][value=python]")
+    assert f'open({json.dumps(name)}, "rb")' in page.locator("#listing").inner_text()
 
 
 def test_a_large_image_is_reduced_before_it_is_sent(page):

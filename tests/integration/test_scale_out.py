@@ -145,6 +145,7 @@ def test_a_stack_drains_on_sigterm(stacks, balancer):
 
 def test_metrics_stay_inside(balancer):
     assert status(f"{balancer}/metrics") == 404
+    assert status(f"{balancer}/metric%73") == 404
 
 
 def test_without_a_stack_the_balancer_answers_like_the_service(stacks, balancer):

@@ -43,11 +43,10 @@ def admission_of(health=None, batchers=None, **settings):
         {"x-api-key": "first", "authorization": "Basic Zm9vOmJhcg=="},
         {"x-api-key": "first", "authorization": "Bearer a-gateways-own-token"},
         {"x-api-key": "wrong", "authorization": "Bearer second"},
-        {"x-api-key": "schl\u00fcssel"},
     ],
 )
 def test_any_of_the_keys_opens(headers):
-    admission_of(api_keys=("first", "second", "schl\u00fcssel")).check_key(request_of(headers=headers))
+    admission_of(api_keys=("first", "second")).check_key(request_of(headers=headers))
 
 
 @pytest.mark.parametrize(

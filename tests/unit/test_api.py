@@ -228,7 +228,7 @@ def test_the_deadline_covers_queue_and_inference(run):
     [
         ("", 0),
         ("?other=1", 0),
-        *((f"?details{value}", DETAILS) for value in ("", "=", "=1", "=true", "=True", "=yes", "=YES")),
+        *((f"?details={value}", DETAILS) for value in ("1", "true", "True", "yes", "YES")),
         *((f"?details={value}", 0) for value in ("0", "false", "False", "no")),
         ("?details=0&details=1", DETAILS),
         ("?a=b&details=1", DETAILS),
@@ -243,7 +243,7 @@ def test_details_are_asked_for_by_every_usual_word(run, query, flag):
     run(scenario)
 
 
-@pytest.mark.parametrize("value", ["2", "on", "y", "-1", "1,0", "%FF"])
+@pytest.mark.parametrize("value", ["", "2", "on", "y", "-1", "1,0", "%FF"])
 def test_a_value_of_details_that_means_nothing_is_refused(run, value):
     with pytest.raises(BadParameter):
         details_flag(f"details={value}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy import __main__ as main
 from proxy.app import App, Response
 from proxy.health import Health, State
 from proxy.server import drain, granian
@@ -153,13 +154,12 @@ def test_a_drain_ends_when_its_grace_is_over(caplog):
 
 def test_while_draining_uploads_go_on_until_load_balancers_have_left():
     async def scenario():
-        async with draining(drain_seconds=0.5) as (port, app, health, _, start):
+        async with draining(drain_seconds=0.5) as (port, _, health, _, start):
             drained = start()
             await eventually(lambda: health.state is State.DRAINING)
-            assert "connection" not in (await fetch(port, "/fast", method="GET")).headers
-            assert not app.closing
+            answer = await fetch(port, "/fast", method="GET")
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
             await eventually(lambda: health.state is State.CLOSING)
-            assert app.closing
             await asyncio.wait_for(drained, 10)
 
     asyncio.run(scenario())
@@ -296,3 +296,16 @@ def test_a_taken_port_ends_the_start_with_one_line():
         port = taken.getsockname()[1]
         status, errors = asyncio.run(scenario(port))
     assert (status, errors) == (2, f"error: PORT: cannot listen on 127.0.0.1:{port}: Address already in use\n")
+
+
+def test_a_task_that_should_never_end_ends_the_proxy(monkeypatch, tmp_path):
+    """The supervisor then starts it again, where it would have gone on without probes or a reaper."""
+
+    async def broken(settings):
+        raise RuntimeError("no reaper any more")
+
+    monkeypatch.setattr(main, "reap_forever", broken)
+    monkeypatch.setattr(main, "collect_rarely", lambda: None)
+    settings = Settings(port=free_port(), grace_seconds=0, ts_key_file=tmp_path / "keys", log_format="off")
+    with pytest.raises(RuntimeError, match="no reaper"):
+        asyncio.run(main.serve(settings))

@@ -56,6 +56,8 @@ def test_values_come_from_the_environment_and_stay():
         ("DEADLINE_SECONDS", "inf"),
         ("MAX_BODY_BYTES", "8 MiB"),
         ("API_KEYS", ","),
+        ("API_KEYS", "schlüssel"),  # no such header value would be compared
+        ("DEADLINE_SECONDS", "0"),
         ("CORS_ORIGINS", ","),
     ],
 )

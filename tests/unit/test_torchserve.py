@@ -1,9 +1,11 @@
 """The client of TorchServe against a server that does what TorchServe does at its worst."""
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
+import weakref
 from contextlib import aclosing, asynccontextmanager, suppress
 from math import inf
 
@@ -104,6 +106,32 @@ def test_a_connection_that_breaks_is_a_failure_of_the_batch(tmp_path):
 
     with pytest.raises(ModelServerError):
         run(die, tmp_path)
+
+
+def test_a_broken_connection_leaves_no_image_to_the_garbage_collector(tmp_path):
+    """An image that waits in a reference cycle is not counted as being in memory."""
+
+    async def die(request):
+        request.transport.abort()
+        return web.Response()
+
+    async def scenario():
+        async with far_end(die, tmp_path / "keys.json") as client:
+            sent = item(b"a")
+            alive = weakref.ref(sent)
+            try:
+                await client.predict("mnist_small", [sent])
+            except ModelServerError as error:
+                error.with_traceback(None)  # as the batcher does
+            del sent
+            return alive()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(scenario()) is None
+    finally:
+        gc.enable()
 
 
 def test_nobody_listening_is_not_ready(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multipart import PushMultipartParser
 
-from proxy import errors, upload
+from proxy import app, errors, upload
 from proxy.app import App, Response
 from proxy.errors import Cause
 from proxy.settings import Settings
@@ -93,8 +93,9 @@ def test_a_missing_image_names_the_parts_that_came():
 
 def test_a_missing_image_bounds_what_it_repeats():
     with pytest.raises(errors.MissingImage) as raised:
-        images_in(*multipart(*(file("n" * 2000, b"a") for _ in range(20))))
-    assert len(raised.value.message) < 1500
+        images_in(*multipart(*(file("n" * 200, b"a") for _ in range(1000))))
+    assert raised.value.message.endswith("`, 990 more.")
+    assert len(raised.value.message) < 1000
 
 
 def test_no_part_at_all():
@@ -120,6 +121,21 @@ def test_more_images_than_a_batch_may_have():
         images_in(*multipart(*[file("image", b"a")] * 4), most=3)
 
 
+@pytest.mark.parametrize("most", [1, 256, 4096])
+def test_many_more_images_than_that(most):
+    with pytest.raises((errors.TooManyImages, errors.SeveralImages)):
+        images_in(*multipart(*[file("image", b"a")] * 5000), most=most)
+    assert len(images_in(*multipart(*[file("image", b"a")] * most), most=most)) == most
+
+
+@pytest.mark.parametrize("fold", [b"\r\n x", b"\r\n\tx", b"x"])
+def test_the_headers_of_all_parts_together_are_bounded(fold):
+    """A folded line takes the parser a microsecond, in which nobody else is served: seconds for all that fit a body."""
+    headers, body = multipart(*[(b'form-data; name="image"; x="' + 900 * fold + b'"', b"pixels", "image/png")] * 1000)
+    with pytest.raises(errors.MalformedMultipart, match="headers of the form's parts are too large"):
+        images_in(headers, body, most=1000)
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -128,7 +144,7 @@ def test_more_images_than_a_batch_may_have():
         ("multipart/form-data; boundary=cut", multipart(file("image", b"pixels"))[1][:-12]),
         ("multipart/form-data; boundary=cut", b"--cut\r\nno colon\r\n\r\nx\r\n--cut--\r\n"),
         ("multipart/form-data; boundary=cut", b"--cut\r\nContent-Type: image/png\r\n\r\nx\r\n--cut--\r\n"),
-        ("multipart/form-data; boundary=cut", multipart(*[("form-data; name=a", b"")] * (upload.MAX_PARTS + 1))[1]),
+        ("multipart/form-data; boundary=cut", multipart(*[("form-data; name=a", b"")] * (upload.MAX_PARTS + 2))[1]),
         ("multipart/form-data; boundary=cut", multipart(file("image", b"x", "y" * 9000))[1]),
     ],
 )
@@ -148,7 +164,17 @@ def test_mutated_bodies_only_ever_raise_our_own_errors(noise):
             continue
 
 
-@pytest.mark.parametrize("kind", ["", "application/json", "text/html", "multipart/mixed; boundary=cut", "image"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "application/json",
+        "text/html",
+        "multipart/mixed; boundary=cut",
+        "multipart/form-datax; boundary=cut",
+        "image",
+    ],
+)
 def test_types_that_are_not_taken(kind):
     with pytest.raises(errors.UnsupportedMediaType):
         upload.check_headers(request_of(headers={"Content-Type": kind}), 10)
@@ -193,8 +219,7 @@ def received(body, scenario):
     """Run `scenario(port)` against a server that reads uploads into `body`; what it returns."""
 
     async def served():
-        app = App({"/": {"POST": body.endpoint}}, ("*",), ())
-        async with serving(app) as port:
+        async with serving(App({"/": {"POST": body.endpoint}}, ("*",), ())) as port:
             return await asyncio.wait_for(scenario(port), 30)
 
     return asyncio.run(served())
@@ -204,7 +229,7 @@ def head(*lines):
     return b"\r\n".join((b"POST / HTTP/1.1", b"Host: a", b"Content-Type: image/png", *lines, b"", b""))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2500, upload.AT_ONCE, upload.AT_ONCE + 1, 150_000])
+@pytest.mark.parametrize("size", [0, 1, 2500, upload.READ_WHOLE, upload.READ_WHOLE + 1, 150_000])
 @pytest.mark.parametrize("length_known", [True, False])
 def test_the_body_is_read_whole(size, length_known):
     data = (bytes(range(251)) * 600)[:size]
@@ -226,7 +251,7 @@ def test_an_endless_body_is_refused_while_it_streams():
     assert body.kept <= 50_000
 
 
-@pytest.mark.parametrize("length", [1000, upload.AT_ONCE + 1000])
+@pytest.mark.parametrize("length", [1000, upload.READ_WHOLE + 1000])
 def test_no_byte_is_kept_that_there_is_no_room_for(length):
     body = Body(True, room=500)
     answer = received(body, lambda port: fetch(port, "/", b"x" * length, {"Content-Type": "image/png"}))
@@ -234,13 +259,14 @@ def test_no_byte_is_kept_that_there_is_no_room_for(length):
     assert body.kept == 0
 
 
-def test_memory_for_a_large_body_grows_as_it_arrives():
+@pytest.mark.parametrize("length", [upload.READ_WHOLE + 1, 150_000])
+def test_memory_for_a_body_grows_as_it_arrives(length):
     """A few slow clients that announce much would keep everybody out."""
     body = Body(True)
 
     async def scenario(port):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head(b"Content-Length: 150000") + b"x" * 1000)
+        writer.write(head(b"Content-Length: %d" % length) + b"x" * 1000)
         await eventually(lambda: body.kept)
         writer.close()
 
@@ -248,10 +274,51 @@ def test_memory_for_a_large_body_grows_as_it_arrives():
     assert body.kept == 1000
 
 
+def test_a_body_in_very_many_small_pieces_is_refused():
+    """Each costs the proxy's one thread as much as half an upload."""
+    sent = head(b"Transfer-Encoding: chunked", b"Connection: close") + b"1\r\nx\r\n" * 8000 + b"0\r\n\r\n"
+    body = Body(True)
+    answer = received(body, lambda port: send(port, sent))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"too many small pieces" in answer
+    assert body.kept <= upload.SMALL_PIECES + upload.SMALL_PIECES // upload.PIECE + 1
+
+
+def test_pieces_may_be_small_if_they_are_few():
+    sent = head(b"Transfer-Encoding: chunked", b"Connection: close") + b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n"
+    body = Body(True)
+    assert received(body, lambda port: send(port, sent)).startswith(b"HTTP/1.1 200 ")
+    assert body.data == b"x" * 2000
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"limit": 50_000}, b"413"), ({"room": 50_000}, b"503"), ({"limit": 1 << 30, "idle": 0, "rate": 1 << 26}, b"408")],
+)
+def test_a_client_refused_in_the_middle_of_its_body_can_go_on_sending(limits, status):
+    """A connection closed at once would break its `send`, and many clients then do not look for an answer."""
+
+    async def scenario(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(b"Transfer-Encoding: chunked"))
+        for _ in range(200):
+            writer.write(b"c350\r\n" + b"x" * 50_000 + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        answer = await reader.readuntil(b"}}")
+        writer.close()
+        return answer
+
+    assert received(Body(True, **limits), scenario).startswith(b"HTTP/1.1 %b " % status)
+
+
 @pytest.mark.parametrize(
     "announced", [b"Content-Length: 500", b"Content-Length: 100000", b"Transfer-Encoding: chunked\r\nX: y"]
 )
-def test_a_stalled_body_is_given_up(announced):
+def test_a_stalled_body_is_given_up(announced, monkeypatch):
+    monkeypatch.setattr(app, "DISCARD_SECONDS", 0.1)
     body = Body(True, idle=0.2, rate=10_000)
     answer = received(body, lambda port: send(port, head(announced) + b"5\r\nhello\r\n"))
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -316,7 +383,7 @@ def test_a_body_that_ends_early_is_no_upload(length):
     assert body.data is None
 
 
-@pytest.mark.parametrize("parts", [1, upload.MAX_PARTS + 1])
+@pytest.mark.parametrize("parts", [1, upload.MAX_PARTS + 2])
 def test_a_malformed_body_is_gone_without_the_garbage_collector(parts):
     """A parser and its error that held each other kept the body until some later collection: megabytes a request."""
     part = b'--cut\r\nContent-Disposition: form-data; name="x"%s\r\n\r\n1\r\n'
