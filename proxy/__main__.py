@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import closing
 from functools import partial
 
 import uvloop
@@ -34,12 +34,9 @@ BATCH_TIMEOUT = 3.0
 async def serve(settings: Settings) -> None:
     """Serve until told to stop, then drain."""
     listeners = listen(settings.host, settings.port)
-    async with AsyncExitStack() as stack:
-        torchserve = await stack.enter_async_context(aclosing(TorchServe(settings)))
+    with closing(TorchServe(settings)) as torchserve, closing(AccessLog(settings.log_format)) as access_log:
         health = Health(settings, torchserve)
         batchers = make_batchers(settings, torchserve)
-        access_log = AccessLog(settings.log_format)
-        stack.callback(access_log.close)
         app = application(settings, health, batchers, torchserve, access_log)
         servers = [granian(app, settings, listener, len(listeners)) for listener in listeners]
         sweeps = (
@@ -78,13 +75,13 @@ def application(
     admission = Admission(settings, health, batchers)
     uploads = Endpoints(settings, admission)
     routes: Routes = {
-        "/api/mnist": {"POST": uploads.predict},
-        "/api/mnist/batch": {"POST": uploads.predict_batch},
-        "/livez": {"GET": health.livez},
-        "/readyz": {"GET": health.readyz},
+        "/api/mnist": ("POST", uploads.predict),
+        "/api/mnist/batch": ("POST", uploads.predict_batch),
+        "/livez": ("GET", health.livez),
+        "/readyz": ("GET", health.readyz),
     }
     metrics = Metrics((*routes, "/metrics"))  # the page's files are counted together
-    routes = {**routes, "/metrics": {"GET": metrics.endpoint}, **page.routes(settings, health)}
+    routes = {**routes, "/metrics": ("GET", metrics.endpoint), **page.routes(settings, health)}
     app = App(routes, settings.cors_origins, (metrics.observe, access_log.observe))
     for size_class, batcher in batchers.items():
         metrics.batcher(size_class.value, batcher)
@@ -97,20 +94,20 @@ def application(
 
 
 def make_batchers(settings: Settings, torchserve: TorchServe) -> dict[SizeClass, Batcher]:
-    """One for each size class; isolated images share the large requests' workers, few at one time."""
-    s = settings
-    small, large = partial(torchserve.predict, s.ts_small_model), partial(torchserve.predict, s.ts_large_model)
-    shared = s.batch_size, s.batch_bytes
+    """One for each size class; isolated images share the large requests' workers, few at one time.
+
+    Large images take longer, so fewer of them are answered in the time that a client waits: their queue is shorter.
+    Their slots keep every worker busy: a batch for each, and one that waits for the next.
+    """
+    s, large_queue = settings, max(1, settings.queue_size // 3)
+    small = Limits(s.batch_size, s.batch_bytes, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
+    large = small._replace(max_in_flight=s.large_in_flight or s.ts_workers + 1, queue_size=large_queue)
+    isolated = Limits(1, 0, s.isolated_in_flight, large_queue, s.deadline_seconds)
+    to_small, to_large = partial(torchserve.predict, s.ts_small_model), partial(torchserve.predict, s.ts_large_model)
     return {
-        SizeClass.SMALL: Batcher(
-            small, Cause.SMALL_QUEUE_FULL, Limits(*shared, s.small_in_flight, s.queue_size, BATCH_TIMEOUT)
-        ),
-        SizeClass.LARGE: Batcher(
-            large, Cause.LARGE_QUEUE_FULL, Limits(*shared, s.large_slots, s.large_queue_size, BATCH_TIMEOUT)
-        ),
-        SizeClass.ISOLATED: Batcher(
-            large, Cause.ISOLATED_QUEUE_FULL, Limits(1, 0, s.isolated_in_flight, s.large_queue_size, s.deadline_seconds)
-        ),
+        SizeClass.SMALL: Batcher(to_small, Cause.SMALL_QUEUE_FULL, small),
+        SizeClass.LARGE: Batcher(to_large, Cause.LARGE_QUEUE_FULL, large),
+        SizeClass.ISOLATED: Batcher(to_large, Cause.ISOLATED_QUEUE_FULL, isolated),
     }
 
 

@@ -30,16 +30,17 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _EXPOSED = ("access-control-expose-headers", "X-Request-Id, Retry-After")
 _OPEN_TO_ALL = (("access-control-allow-origin", "*"), _EXPOSED)
+_METHODS = {"GET": ("GET", "HEAD", "OPTIONS"), "POST": ("POST", "OPTIONS")}  # HEAD: the HTTP server leaves the body out
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}")
 
 
 class State(Enum):
-    """Where a request is. A TIMED_OUT one is answered with 408, a DISCONNECTED one not at all; both are cancelled."""
+    """Where a request is. A TIMED_OUT one is cancelled and answered with 408. The client of any other that is cancelled
+    has left."""
 
     RECEIVING = auto()
     PREDICTING = auto()
     TIMED_OUT = auto()
-    DISCONNECTED = auto()
 
 
 class Request:
@@ -69,11 +70,6 @@ class Request:
         self.state, self.body_due, self.buffered = State.RECEIVING, inf, 0
         self.code, self.cause, self.items = "", errors.Cause.NONE, list[Item]()
 
-    def cancel(self, state: State) -> None:
-        """End the work on this request for the reason that `state` names."""
-        self.state = state
-        self.task.cancel()
-
 
 class Response(NamedTuple):
     """Status, body and headers; request id, CORS and Connection are added to them."""
@@ -87,7 +83,7 @@ class Response(NamedTuple):
 CLIENT_LEFT = Response(499, b"", ())  # nginx's status for a client that closed the connection; only logged and counted
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Routes = Mapping[str, Mapping[str, Endpoint]]  # path -> method -> endpoint
+Routes = Mapping[str, tuple[str, Endpoint]]  # path -> method, endpoint
 Observer = Callable[[Request, Response], None]
 
 
@@ -95,7 +91,7 @@ class App:
     """Answers requests.
 
     Args:
-        routes: what answers which path and method.
+        routes: what answers which path, and to which method. GET brings HEAD with it, and both bring OPTIONS.
         origins: whose pages may read the responses; ("*",) for all (https://fetch.spec.whatwg.org).
         observers: called with each request and its response once it is sent.
 
@@ -105,8 +101,7 @@ class App:
     """
 
     def __init__(self, routes: Routes, origins: tuple[str, ...], observers: Sequence[Observer]) -> None:
-        self._routes = {path: _with_head(methods) for path, methods in routes.items()}
-        self._origins, self._observers = frozenset(origins), observers
+        self._routes, self._origins, self._observers = routes, frozenset(origins), observers
         self._loop = asyncio.get_running_loop()  # asked once: a system call before Python 3.12
         self.in_flight: set[Request] = set()
         self.closing = False
@@ -125,17 +120,19 @@ class App:
             request.watcher.cancel()
             request.watcher = None  # else its frame keeps the request until the next garbage collection
         self._respond(request, response)
-        if request.state in (State.RECEIVING, State.TIMED_OUT):
+        if request.state is not State.PREDICTING and response is not CLIENT_LEFT:
             await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
         _check_framing(request)
-        methods = self._routes.get(request.path, {})
-        if request.method == "OPTIONS" and methods:
-            return _preflight(request, methods)
-        endpoint = methods.get(request.method)
-        if endpoint is None:
-            raise errors.MethodNotAllowed(", ".join((*methods, "OPTIONS"))) if methods else errors.NotFound()
+        if request.path not in self._routes:
+            raise errors.NotFound()
+        method, endpoint = self._routes[request.path]
+        allowed = _METHODS[method]
+        if request.method not in allowed:
+            raise errors.MethodNotAllowed(", ".join(allowed))
+        if request.method == "OPTIONS":
+            return _preflight(request, ", ".join(allowed))
         return await endpoint(request)
 
     def _respond(self, request: Request, response: Response) -> None:
@@ -160,8 +157,8 @@ class App:
         now = monotonic()
         for request in self.in_flight:
             if now > request.body_due:
-                request.body_due = inf
-                request.cancel(State.TIMED_OUT)
+                request.body_due, request.state = inf, State.TIMED_OUT
+                request.task.cancel()
             elif request.watcher is None and now - request.received > WATCH_AFTER:
                 request.watcher = asyncio.create_task(_watch(request))
 
@@ -174,14 +171,8 @@ def _check_framing(request: Request) -> None:
         raise errors.BadHeader()
 
 
-def _with_head(methods: Mapping[str, Endpoint]) -> Mapping[str, Endpoint]:
-    """With HEAD where GET is: the HTTP server leaves its body out."""
-    return {**methods, "HEAD": methods["GET"]} if "GET" in methods else methods
-
-
-def _preflight(request: Request, methods: Mapping[str, Endpoint]) -> Response:
+def _preflight(request: Request, allowed: str) -> Response:
     """A preflight is granted the headers that it asks for: libraries add headers of their own to every request."""
-    allowed = ", ".join((*methods, "OPTIONS"))
     asked = request.headers.get("access-control-request-headers", "")
     granted = (("access-control-allow-headers", asked),) if _HEADER_NAMES.fullmatch(asked) else ()
     headers = (("allow", allowed), ("access-control-allow-methods", allowed), *granted)
@@ -203,8 +194,7 @@ async def _discard_body(request: Request) -> None:
 
 async def _watch(request: Request) -> None:
     await request.protocol.client_disconnect()
-    if request.state in (State.RECEIVING, State.PREDICTING):
-        request.cancel(State.DISCONNECTED)
+    request.task.cancel()
 
 
 def _failure(request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
 """A bounded queue in front of a few batches in flight.
 
-submit -> queue -> batch, as soon as one of `max_in_flight` slots is free -> send -> each item's own reply
+submit -> queue -> batch, as soon as one of `max_in_flight` slots is free -> send -> each item's own result
 
 The batcher is work-conserving: while a slot is free and an image waits, a batch goes. It takes one image of each
 waiting request in turn, the oldest request first, up to `max_batch_size` images and `max_batch_bytes` together; an
@@ -11,8 +11,8 @@ others waiting, and while all slots are busy the next batch gathers.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from time import monotonic
 from typing import NamedTuple
 
@@ -21,15 +21,7 @@ from proxy.errors import Cause, DeadlineExceeded, InternalError, ModelServerErro
 log = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.1  # how often `sweep` is called; a batch outlives its last deadline by two sweeps at most
 
-
-class Reply(NamedTuple):
-    """What the handler answers to one image: 200 and the body for the client, or another status and the reason."""
-
-    status: int
-    body: bytes
-
-
-Result = Reply | ServiceError
+Result = bytes | ServiceError  # of one image: the body for the client, or what is wrong
 
 
 class Item:
@@ -40,19 +32,17 @@ class Item:
         flags: of the wire format (proxy/torchserve.py).
         deadline: monotonic seconds.
         traceparent: W3C trace context of the request, "" for none.
-        batcher: the one that it was submitted to.
-        result: future of the reply or of what went wrong; never an exception.
+        result: future of the result, never of an exception; cancelled where nobody waits for it any more.
         enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
     """
 
     def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
         self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
-        self.batcher: Batcher
         self.result: asyncio.Future[Result]
         self.enqueued = self.dispatched = self.completed = 0.0
 
 
-Send = Callable[[Sequence[Item]], Awaitable[list[Reply]]]
+Send = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
 class Limits(NamedTuple):
@@ -75,12 +65,13 @@ class Batcher:
     """Gathers images into batches.
 
     Args:
-        send: sends one batch; returns a reply for each item, in order, or raises a ServiceError.
+        send: sends one batch; returns a result for each item, in order, or raises a ServiceError.
         overloaded: the cause that a refusal names when the queue is full.
         limits: of its queue and its batches.
 
     Attributes:
         queued: images waiting.
+        in_flight: the batches sent and not yet answered, by their tasks.
         on_batch: called after each batch with its images and its seconds.
     """
 
@@ -88,15 +79,10 @@ class Batcher:
         self._send, self._overloaded, self._limits = send, overloaded, limits
         self._loop = asyncio.get_running_loop()
         self._queue: deque[deque[Item]] = deque()  # the waiting items of each request
-        self._in_flight: dict[asyncio.Task[None], list[Item]] = {}
+        self.in_flight: dict[asyncio.Task[None], list[Item]] = {}
         self._dispatch_scheduled = False
         self.queued = 0
         self.on_batch: Callable[[int, float], None] = lambda images, seconds: None
-
-    @property
-    def in_flight(self) -> int:
-        """Batches sent and not yet answered."""
-        return len(self._in_flight)
 
     def check_room(self, images: int = 1) -> None:
         """Raise Overloaded where the queue has no room for so many; an empty queue takes any number."""
@@ -111,7 +97,7 @@ class Batcher:
         self.check_room(len(items))
         now = monotonic()
         for item in items:
-            item.batcher, item.result = self, self._loop.create_future()
+            item.result = self._loop.create_future()
             item.enqueued, item.dispatched, item.completed = now, 0.0, 0.0
         self._queue.append(deque(items))
         self.queued += len(items)
@@ -119,35 +105,25 @@ class Batcher:
             self._dispatch_scheduled = True
             self._loop.call_soon(self._dispatch)
 
-    def cancel(self, item: Item) -> None:
-        """Drop an item that nobody waits for any more."""
-        self._remove(item)
-        item.result.cancel()
-
-    def _remove(self, item: Item) -> None:
-        if item.dispatched:  # it has left the queue
-            return
-        for waiting in self._queue:
-            if item in waiting:
-                waiting.remove(item)
-                self.queued -= 1
-                if not waiting:
-                    self._queue.remove(waiting)
-                return
-
     def sweep(self) -> None:
-        """Fail what is past its deadline; to be called every SWEEP_SECONDS, since a timer for each would cost more."""
+        """Fail what is past its deadline and drop what nobody waits for.
+
+        To be called every SWEEP_SECONDS, since a timer for each item would cost more.
+        """
         now = monotonic()
-        known = chain(*self._queue, *self._in_flight.values())
-        for item in [item for item in known if now > item.deadline and not item.result.done()]:
-            self._remove(item)
-            item.result.set_result(DeadlineExceeded())
+        for item in chain(*self._queue, *self.in_flight.values()):
+            if now > item.deadline and not item.result.done():
+                item.result.set_result(DeadlineExceeded())
+        if any(item.result.done() for item in chain(*self._queue)):
+            waiting = [deque(item for item in items if not item.result.done()) for items in self._queue]
+            self._queue = deque(filter(None, waiting))
+            self.queued = sum(map(len, self._queue))
 
     def _dispatch(self) -> None:
         self._dispatch_scheduled = False
-        while self._queue and len(self._in_flight) < self._limits.max_in_flight:
+        while self._queue and len(self.in_flight) < self._limits.max_in_flight:
             batch = self._next_batch()
-            self._in_flight[self._loop.create_task(self._run(batch))] = batch
+            self.in_flight[self._loop.create_task(self._run(batch))] = batch
 
     def _next_batch(self) -> list[Item]:
         batch, size, now = list[Item](), 0, monotonic()
@@ -166,24 +142,21 @@ class Batcher:
         return batch
 
     async def _run(self, batch: list[Item]) -> None:
-        outcome: list[Reply] | ServiceError = InternalError()
         last = max(item.deadline for item in batch) + 2 * SWEEP_SECONDS
+        results: Sequence[Result]
         try:
             async with asyncio.timeout_at(min(last, batch[0].dispatched + self._limits.timeout)):
-                outcome = await self._send(batch)
+                results = await self._send(batch)
         except TimeoutError:
-            outcome = ModelServerError()
-        except ServiceError as error:
-            outcome = error.with_traceback(None)  # its frames hold the images until the next garbage collection
+            results = [ModelServerError()] * len(batch)
+        except ServiceError as error:  # its frames would hold the images until the next garbage collection
+            results = [error.with_traceback(None)] * len(batch)
         except Exception:
             log.exception("a batch of %d images failed", len(batch))
-        del self._in_flight[asyncio.current_task(self._loop)]  # type: ignore[arg-type]
-        self._dispatch()  # first: what the replies set off keeps the loop busy for milliseconds
-        self._complete(batch, outcome)
-
-    def _complete(self, batch: list[Item], outcome: list[Reply] | ServiceError) -> None:
+            results = [InternalError()] * len(batch)
+        del self.in_flight[asyncio.current_task(self._loop)]  # type: ignore[arg-type]
+        self._dispatch()  # first: what the results set off keeps the loop busy for milliseconds
         now = monotonic()
-        results: Iterable[Result] = repeat(outcome, len(batch)) if isinstance(outcome, ServiceError) else outcome
         for item, result in zip(batch, results, strict=True):
             item.completed = now
             if not item.result.done():  # else cancelled or past its deadline

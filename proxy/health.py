@@ -52,13 +52,13 @@ class Health:
 
     Attributes:
         shutdown: DRAINING or CLOSING once the service is stopping, else None.
-        details: body of the last successful probe's reply, JSON with details.
+        details: result of the last successful probe, JSON with details.
     """
 
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         self._torchserve = torchserve
         self._succeeded = dict.fromkeys((settings.ts_small_model, settings.ts_large_model), -inf)  # monotonic seconds
-        self._upstream = State.STARTING
+        self._unanswered = State.STARTING  # the state while a model has no answer; UNREACHABLE once both had one
         self.shutdown: State | None = None
         self.details = b"{}"
 
@@ -67,9 +67,10 @@ class Health:
         """The state at this moment."""
         if self.shutdown:
             return self.shutdown
-        if self._upstream is State.READY and monotonic() - min(self._succeeded.values()) > RECENT:
-            return State.STALLED
-        return self._upstream
+        oldest = min(self._succeeded.values())
+        if oldest == -inf:
+            return self._unanswered
+        return State.READY if monotonic() - oldest <= RECENT else State.STALLED
 
     def check_accepting(self) -> None:
         """Raise NotReady where an upload could only fail."""
@@ -95,15 +96,13 @@ class Health:
     async def _probe(self, model: str) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                [reply] = await self._torchserve.predict(model, [Item(PIXEL, DETAILS | PROBE, inf)])
+                [result] = await self._torchserve.predict(model, [Item(PIXEL, DETAILS | PROBE, inf)])
         except NotReady:
             self._succeeded[model] = -inf
-            if self._upstream is not State.STARTING:
-                self._upstream = State.UNREACHABLE
         except (ServiceError, TimeoutError):
             return
         else:
-            if reply.status == 200:
-                self._succeeded[model], self.details = monotonic(), reply.body
-                if min(self._succeeded.values()) > -inf:
-                    self._upstream = State.READY
+            if isinstance(result, bytes):
+                self._succeeded[model], self.details = monotonic(), result
+        if self.state is State.READY:
+            self._unanswered = State.UNREACHABLE

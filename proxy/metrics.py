@@ -73,7 +73,7 @@ class Metrics:
     def batcher(self, name: str, batcher: Batcher) -> None:
         """Count the batches of this size class, and show its queue."""
         self._queued.labels(name).set_function(lambda: batcher.queued)
-        self._in_flight.labels(name).set_function(lambda: batcher.in_flight)
+        self._in_flight.labels(name).set_function(lambda: len(batcher.in_flight))
         images, seconds = self._images.labels(name), self._seconds.labels(name)
 
         def on_batch(size: int, took: float) -> None:

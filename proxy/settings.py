@@ -62,8 +62,10 @@ def setting(default: Any, about: str, **bounds: Any) -> Any:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1, le=1024)]
-Images = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=1, le=4096)]
+Amount = Annotated[int, Field(ge=0, le=MIB * MIB)]
+Positive = Annotated[int, Field(ge=1, le=MIB * MIB)]
+Bytes = Annotated[int, Field(ge=1024, le=MIB * MIB)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Keys = Annotated[tuple[Annotated[str, Field(pattern="^[ -~]+$")], ...], BeforeValidator(words)]  # ASCII
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(words)]
@@ -82,35 +84,25 @@ class Settings(BaseModel):
     api_keys: Keys = setting((), "when set, one of these keys must come with each call of the API")
     log_format: Literal["json", "off"] = setting("json", "access log, a line a request: json or off")
 
-    max_body_bytes: int = setting(8 * MIB, "largest body of POST /api/mnist", ge=1024, le=64 * MIB)
-    max_batch_bytes: int = setting(64 * MIB, "largest body of POST /api/mnist/batch", ge=1024, le=1024 * MIB)
-    max_batch_images: Images = setting(256, "most images in one call of /api/mnist/batch")
-    max_buffered_bytes: int = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503", ge=MIB, le=MIB * MIB)
-    max_connections: int = setting(8192, "most open connections; more wait to be accepted", ge=1, le=MIB)
-    keep_alive_seconds: int = setting(
-        75, "time for the next request's head; then the connection is closed", ge=1, le=3600
-    )
+    max_body_bytes: Bytes = setting(8 * MIB, "largest body of POST /api/mnist")
+    max_batch_bytes: Bytes = setting(64 * MIB, "largest body of POST /api/mnist/batch")
+    max_batch_images: Count = setting(256, "most images in one call of /api/mnist/batch")
+    max_buffered_bytes: Bytes = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503")
+    max_connections: int = setting(8192, "most open connections, at all addresses together; more wait", ge=1, le=MIB)
+    keep_alive_seconds: Count = setting(75, "time for the next request's head; then the connection is closed")
     body_idle_seconds: Seconds = setting(20, "a body of which nothing arrives for so long is refused")
-    body_bytes_per_second: int = setting(
-        4096, "least average rate of a body after BODY_IDLE_SECONDS", ge=1, le=64 * MIB
-    )
+    body_bytes_per_second: Positive = setting(4096, "least average rate of a body after BODY_IDLE_SECONDS")
     deadline_seconds: float = setting(10, "time for one answer, over queue and inference", ge=0.1, le=3600)
     drain_seconds: Seconds = setting(0, "on SIGTERM: time to go on serving while /readyz says 503")
     grace_seconds: Seconds = setting(20, "on SIGTERM: time for requests in flight to finish")
 
-    batch_size: Images = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself")
-    batch_bytes: int = setting(
-        128 * 1024, "most bytes in one batch; a larger image is a batch of its own", ge=1024, le=64 * MIB
-    )
-    queue_size: int = setting(3072, "most small images waiting, of others a third; beyond it 503", ge=1, le=MIB)
-    small_request_bytes: int = setting(
-        2048, "a request of at most so many bytes is small, others large", ge=0, le=64 * MIB
-    )
+    batch_size: Count = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself")
+    batch_bytes: Bytes = setting(128 * 1024, "most bytes in one batch; a larger image is a batch of its own")
+    queue_size: Positive = setting(3072, "most small images waiting, of others a third; beyond it 503")
+    small_request_bytes: Amount = setting(2048, "a request of at most so many bytes is small, others large")
     small_in_flight: Count = setting(2, "most batches of small requests in flight")
-    large_in_flight: int = setting(
-        0, "most batches of large requests in flight; 0: one more than TS_WORKERS", ge=0, le=1024
-    )
-    isolated_pixels: int = setting(16_000_000, "an image of more pixels makes a batch by itself", ge=1, le=1024 * MIB)
+    large_in_flight: Amount = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS")
+    isolated_pixels: Positive = setting(16_000_000, "an image of more pixels makes a batch by itself")
     isolated_in_flight: Count = setting(1, "most batches of isolated images in flight")
 
     ts_host: str = setting("127.0.0.1", "where TorchServe listens")
@@ -125,16 +117,6 @@ class Settings(BaseModel):
     ts_workers: Count = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
     run_dir: Path = setting(Path("run"), "logs and tokens go to a folder in it that is named after PORT")
     model_store: Path = setting(Path("model_store"), "folder of mnist.mar and mnist.mar.sha256")
-
-    @property
-    def large_slots(self) -> int:
-        """LARGE_IN_FLIGHT, or what keeps every worker busy: a batch for each, and one that waits for the next."""
-        return self.large_in_flight or self.ts_workers + 1
-
-    @property
-    def large_queue_size(self) -> int:
-        """Large images take longer, so that fewer of them are answered in the time that a client waits."""
-        return max(1, self.queue_size // 3)
 
     @property
     def home(self) -> Path:

@@ -1,6 +1,6 @@
 """The one client of TorchServe: connections that stay open, its token, one POST for each batch.
 
-items -> wire format (handler/wire.py is its other end) -> POST /predictions/<model> -> a reply for each item
+items -> wire format (handler/wire.py is its other end) -> POST /predictions/<model> -> a result for each item
 
 The token comes from TorchServe's key file. Each start of TorchServe writes a new one, so it is read again after a
 refusal. While a rollout runs, `standby.json` beside that file names another TorchServe to send batches to.
@@ -16,18 +16,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from proxy.batcher import Item, Reply
-from proxy.errors import Cause, ModelServerError, NotReady
+from proxy.batcher import Item, Result
+from proxy.errors import Cause, ImageError, ModelServerError, NotReady
 from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
 STANDBY = "standby.json"  # {"port": of its inference API, "key_file": its path, "pid": who ends it and ends with it}
 DETAILS = 1  # flag of an image whose reply shall carry details
 PROBE = 2  # flag of an image of our own that shows whether all works; it stays out of the statistics
+_HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) .*?\r\ncontent-length: *(\d+)", re.DOTALL | re.IGNORECASE)
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]  # for one request at a time
 
 
 class TorchServe:
-    """The client. Close it with `aclose`.
+    """The client. Close it with `close`.
 
     Attributes:
         port: of the inference API that batches go to.
@@ -38,11 +40,10 @@ class TorchServe:
         self._idle: list[Connection] = []  # the last one used goes first
         self.follow_standby()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the connections that no batch is on."""
-        for connection in self._idle:
-            connection.transport.close()
-        self._idle = []
+        for _, writer in self._idle:
+            writer.close()
 
     def follow_standby(self) -> None:
         """Send batches to the standby where there is one; to be called now and then."""
@@ -52,11 +53,12 @@ class TorchServe:
             os.kill(standby["pid"], 0)
             port, key_file = int(standby["port"]), Path(standby["key_file"])
         if port != self.port:
-            self.port, self._key_file, self._idle = port, key_file, []  # TorchServe closes the others as it ends
+            self.close()
+            self.port, self._key_file, self._idle = port, key_file, []
             self._read_token()
 
-    async def predict(self, model: str, items: Sequence[Item]) -> list[Reply]:
-        """Send one batch to `model`; a reply for each item, in order.
+    async def predict(self, model: str, items: Sequence[Item]) -> list[Result]:
+        """Send one batch to `model`; a result for each item, in order.
 
         Raises:
             NotReady: nothing listens there.
@@ -70,8 +72,8 @@ class TorchServe:
                 self._read_token()
                 status, answer = await self._post(model, trace, body)
             if status == 200:
-                return decode(answer, len(items))
-        except (OSError, ValueError) as error:
+                return [_result(*reply) for reply in decode(answer, len(items))]
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise ModelServerError() from error.with_traceback(None)  # its frames hold the images
         log.warning("TorchServe answered a batch of %d images with %d: %.200r", len(items), status, answer)
         raise ModelServerError()
@@ -83,27 +85,33 @@ class TorchServe:
             f"X-Mnist-Batch: 1\r\nContent-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
             f"{self._authorization}{traced}\r\n"
         )
-        idle = self._idle
-        connection = await self._connection()
+        port = self.port
+        reader, writer = await self._connection()
         try:
-            status, answer = await connection.send(head.encode() + body)
+            writer.write(head.encode() + body)
+            answered = await reader.readuntil(b"\r\n\r\n")
+            found = _HEAD.match(answered)
+            if not found:  # TorchServe's responses always have a Content-Length
+                raise ValueError(f"no response of TorchServe: {answered[:100]!r}")
+            status, answer = int(found[1]), await reader.readexactly(int(found[2]))
         except BaseException:  # a later response on it would be taken for that of the next batch
-            connection.transport.abort()
+            writer.transport.abort()
             raise
-        if status == 200:
-            idle.append(connection)
-        else:  # TorchServe ends the connection too
-            connection.transport.abort()
+        if status == 200 and port == self.port:
+            self._idle.append((reader, writer))
+        else:  # TorchServe ends the connection too, or a rollout has turned to another one
+            writer.transport.abort()
         return status, answer
 
-    async def _connection(self) -> "Connection":
+    async def _connection(self) -> Connection:
         """One that is idle, or a new one. Raises NotReady where nothing listens."""
         while self._idle:
-            if not (connection := self._idle.pop()).transport.is_closing():
-                return connection
-        loop = asyncio.get_running_loop()
+            reader, writer = self._idle.pop()
+            if not (reader.at_eof() or writer.is_closing()):
+                return reader, writer
+            writer.close()
         try:
-            return (await loop.create_connection(Connection, self._settings.ts_host, self.port))[1]
+            return await asyncio.open_connection(self._settings.ts_host, self.port)
         except OSError as error:
             raise NotReady(Cause.TORCHSERVE_UNREACHABLE) from error
 
@@ -118,41 +126,14 @@ class TorchServe:
             log.warning("cannot read TorchServe's key file: %s", type(error).__name__)
 
 
-class Connection(asyncio.Protocol):
-    """A connection to TorchServe, for one request at a time. TorchServe's responses always have a Content-Length."""
-
-    transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
-        self._response: asyncio.Future[tuple[int, bytes]] | None = None
-
-    def send(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
-        """Status and body of the response. Raises OSError where the connection breaks, ValueError for no HTTP."""
-        self._response, self._received = asyncio.get_running_loop().create_future(), b""
-        self.transport.write(request)
-        return self._response
-
-    def data_received(self, data: bytes) -> None:
-        if self._response is None or self._response.done():  # nobody asked
-            self.transport.abort()
-            return
-        self._received += data
-        head, complete, body = self._received.partition(b"\r\n\r\n")
-        if not complete:
-            return
-        found = _HEAD.match(head)
-        if not found:
-            self._response.set_exception(ValueError(f"no response of TorchServe: {head[:100]!r}"))
-        elif len(body) >= int(found[2]):
-            self._response.set_result((int(found[1]), body))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._response and not self._response.done():
-            self._response.set_exception(error or ConnectionResetError("closed before the response was complete"))
-
-
-_HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) .*?\r\ncontent-length: *(\d+)", re.DOTALL | re.IGNORECASE)
+def _result(status: int, body: bytes) -> Result:
+    """The body for an image that was read, or what is wrong with any other."""
+    if status == 200:
+        return body
+    try:
+        return ImageError(status, **json.loads(body))
+    except (ValueError, TypeError):
+        return ModelServerError()
 
 
 def encode(items: Sequence[Item]) -> bytes:
@@ -161,7 +142,7 @@ def encode(items: Sequence[Item]) -> bytes:
     return b"".join((struct.pack("!I" + "IB" * len(items), len(items), *heads), *(item.image for item in items)))
 
 
-def decode(body: bytes, count: int) -> list[Reply]:
+def decode(body: bytes, count: int) -> list[tuple[int, bytes]]:
     """The replies to a batch of `count` images: count, then (status, length) of each, then their bodies.
 
     Raises:
@@ -171,12 +152,10 @@ def decode(body: bytes, count: int) -> list[Reply]:
         counted, *heads = struct.unpack_from("!I" + "HI" * count, body)
     except struct.error as error:
         raise ValueError("the reply is cut off") from error
-    if counted != count:
-        raise ValueError("the reply counts other images than the batch")
     replies, at = [], 4 + 6 * count
     for status, length in zip(heads[::2], heads[1::2], strict=True):
-        replies.append(Reply(status, body[at : at + length]))
+        replies.append((status, body[at : at + length]))
         at += length
-    if at != len(body):
-        raise ValueError("the reply's lengths do not add up")
+    if counted != count or at != len(body):
+        raise ValueError("the reply's count or lengths do not add up")
     return replies

@@ -6,7 +6,6 @@ What can be refused unread is refused unread. Nothing over a limit is kept, and 
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
@@ -43,42 +42,46 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """POST /api/mnist"""
-        [answer] = await self._answers(request, self._settings.max_body_bytes, max_images=1)
-        if isinstance(answer, ServiceError):
-            raise answer
-        return Response(200, answer)
+        [result] = await self._results(request, self._settings.max_body_bytes, max_images=1)
+        if isinstance(result, ServiceError):
+            raise result
+        return Response(200, result)
 
     async def predict_batch(self, request: Request) -> Response:
         """POST /api/mnist/batch"""
-        answers = await self._answers(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
-        if isinstance(answers[0], Refusal) and all(isinstance(answer, Refusal) for answer in answers):
-            raise answers[0]
-        bodies = [answer if isinstance(answer, bytes) else answer.body(request.id) for answer in answers]
+        results = await self._results(request, self._settings.max_batch_bytes, self._settings.max_batch_images)
+        if isinstance(results[0], Refusal) and all(isinstance(result, Refusal) for result in results):
+            raise results[0]
+        bodies = [result if isinstance(result, bytes) else result.body(request.id) for result in results]
         return Response(200, b'{"results": [' + b", ".join(bodies) + b'], "success": true}')
 
-    async def _answers(self, request: Request, max_bytes: int, max_images: int) -> list[bytes | ServiceError]:
-        """The body for each image, in order, or its error."""
+    async def _results(self, request: Request, max_bytes: int, max_images: int) -> list[Result]:
+        """The result for each image, in order."""
         flags = details_flag(request.query)
         length = check_headers(request, max_bytes)
         self._admission.check(request, length)
         largest = self._settings.max_body_bytes
         try:
             found = images(request, await self._reader.read(request, length, max_bytes), max_images)
-            answers: list[bytes | ServiceError] = [errors.BodyTooLarge(largest)] * len(found)
+            results: list[Result] = [errors.BodyTooLarge(largest)] * len(found)
             fitting = [at for at, image in enumerate(found) if len(image) <= largest]
-            results = await self._predict(request, [found[at] for at in fitting], flags)
+            predicted = await self._predict(request, [found[at] for at in fitting], flags)
         finally:
             self._admission.release(request)
-        for at, result in zip(fitting, results, strict=True):
-            answers[at] = _answer(result)
-        return answers
+        for at, result in zip(fitting, predicted, strict=True):
+            results[at] = result
+        return results
 
     async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
         deadline = monotonic() + self._settings.deadline_seconds
         items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
         self._admission.submit(request, items)
         request.items = items
-        results = await _results(items)
+        try:
+            results = [await item.result for item in items]
+        finally:  # where the client has left, nobody waits for the others
+            for item in items:
+                item.result.cancel()
         if any(isinstance(result, ModelServerError) for result in results):
             return await asyncio.gather(*map(self._retried, items, results))
         return results
@@ -93,18 +96,8 @@ class Endpoints:
                 self._admission.isolated.submit([item])
             except Refusal as error:
                 return error
-            [result] = await _results([item])
+            result = await item.result
         return result
-
-
-async def _results(items: Sequence[Item]) -> list[Result]:
-    """Wait for the results of these items, which are queued."""
-    try:
-        return [await item.result for item in items]
-    except asyncio.CancelledError:
-        for item in items:
-            item.batcher.cancel(item)
-        raise
 
 
 def details_flag(query: str) -> int:
@@ -116,18 +109,6 @@ def details_flag(query: str) -> int:
     if flag is None:
         raise errors.BadParameter()
     return flag
-
-
-def _answer(result: Result) -> bytes | ServiceError:
-    """The body for an image that was read, or what is wrong with any other."""
-    if isinstance(result, ServiceError):
-        return result
-    if result.status == 200:
-        return result.body
-    try:
-        return errors.ImageError(result.status, **json.loads(result.body))
-    except (ValueError, TypeError):
-        return ModelServerError()
 
 
 def check_headers(request: Request, limit: int) -> int | None:
@@ -168,7 +149,7 @@ class Reader:
         """
         if length is not None and length <= READ_WHOLE:
             self._reserve(request, length)
-            request.body_due = request.received + self._idle_seconds + length / self._least_rate
+            request.body_due = self._due(request, length)
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
@@ -180,7 +161,7 @@ class Reader:
 
     async def _read_pieces(self, request: Request, length: int | None, limit: int) -> bytes:
         body, pieces = bytearray(), 0
-        self._set_body_due(request, 0)
+        request.body_due = self._due(request, 0)
         async for piece in request.protocol:
             if len(body) + len(piece) > limit:
                 raise errors.BodyTooLarge(limit)
@@ -189,15 +170,14 @@ class Reader:
             pieces += 1
             if pieces > SMALL_PIECES + len(body) // PIECE:
                 raise errors.MalformedMultipart(MANY_PIECES)
-            self._set_body_due(request, len(body))
+            request.body_due = min(self._due(request, len(body)), monotonic() + self._idle_seconds)
         if length is not None and len(body) < length:
             raise errors.MalformedMultipart(INCOMPLETE)
         return bytes(body)
 
-    def _set_body_due(self, request: Request, size: int) -> None:
-        """More must arrive within the idle time, and `size` bytes must not have taken longer than the least rate."""
-        due_by_rate = request.received + self._idle_seconds + size / self._least_rate
-        request.body_due = min(due_by_rate, monotonic() + self._idle_seconds) if size else due_by_rate
+    def _due(self, request: Request, size: int) -> float:
+        """When `size` bytes must be there: they may take no longer than the idle time and the least rate allow."""
+        return request.received + self._idle_seconds + size / self._least_rate
 
 
 def images(request: Request, body: bytes, most: int) -> list[bytes]:

@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -142,7 +142,7 @@ async def proxy(folder: Path, port: int, ready: bool = True, **settings: object)
     """A proxy in front of the far end at `port`, as `python -m proxy` puts it together."""
     chosen = Settings(ts_inference_port=port, ts_key_file=folder / "key_file.json", **settings)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
-        torchserve = await stack.enter_async_context(aclosing(TorchServe(chosen)))
+        torchserve = stack.enter_context(closing(TorchServe(chosen)))
         health, batchers = Health(chosen, torchserve), make_batchers(chosen, torchserve)
         output = stack.enter_context((folder / "access.log").open("ab"))
         access_log = AccessLog("json", output.fileno())

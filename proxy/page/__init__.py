@@ -80,7 +80,7 @@ def served(health: Health) -> Model | None:
 
 
 def routes(settings: Settings, health: Health) -> Routes:
-    """Path -> GET -> endpoint of each file, and of what depends on the model."""
+    """What answers GET for each file, and for what depends on the model."""
     swagger_ui = (SWAGGER_UI / name for name in ("swagger-ui-bundle.js", "swagger-ui.css"))
     paths = {
         NAMED.get(file.name, f"/page/{file.name}"): file
@@ -88,10 +88,10 @@ def routes(settings: Settings, health: Health) -> Routes:
         if file.suffix in ASSETS
     }
     paths |= {f"/samples/{file.name}": file for file in SAMPLES.glob("*.png")}
-    files = {path: {"GET": _file(file.suffix, file.read_bytes())} for path, file in paths.items()}
+    files = {path: ("GET", _file(file.suffix, file.read_bytes())) for path, file in paths.items()}
     return files | {
-        "/openapi.json": {"GET": _of_model(health, partial(document, settings))},
-        "/page/model.json": {"GET": _of_model(health, _as_json)},
+        "/openapi.json": ("GET", _of_model(health, partial(document, settings))),
+        "/page/model.json": ("GET", _of_model(health, _as_json)),
     }
 
 

@@ -107,20 +107,24 @@ def test_many_pixels_in_few_bytes_never_share_a_batch(run):
     run(scenario, isolated_pixels=10_000)
 
 
-def test_photos_are_in_flight_together_as_many_as_workers_take(run):
+@pytest.mark.parametrize(
+    ("settings", "most"), [({"ts_workers": 1}, 2), ({"ts_workers": 4}, 5), ({"ts_workers": 4, "large_in_flight": 3}, 3)]
+)
+def test_photos_are_in_flight_together_as_many_as_workers_take(run, settings, most):
     photos = [png(shade, padding=20_000) for shade in range(8)]
 
     async def scenario(far, proxy):
+        batcher = proxy.batchers[SizeClass.LARGE]
         far.opened.clear()
-        uploads = [asyncio.create_task(proxy.upload(photos[0]))]
-        for number, photo in enumerate(photos[1:5], 1):
-            await eventually(lambda number=number: len(far.batches) == number)
+        uploads = []
+        for number, photo in enumerate(photos, 1):
             uploads.append(asyncio.create_task(proxy.upload(photo)))
-        await eventually(lambda: proxy.batchers[SizeClass.LARGE].in_flight == 5)
+            expected = min(number, most), max(0, number - most)
+            await eventually(lambda expected=expected: (len(batcher.in_flight), batcher.queued) == expected)
         far.opened.set()
-        assert [answer.status for answer in await asyncio.gather(*uploads)] == [200] * 5
+        assert [answer.status for answer in await asyncio.gather(*uploads)] == [200] * 8
 
-    run(scenario, ts_workers=4)
+    run(scenario, **settings)
 
 
 def test_a_batch_size_of_one_sends_images_one_by_one(run):
@@ -157,7 +161,7 @@ def test_an_image_that_kills_workers_costs_other_clients_nothing(run):
         far.failures[OTHER] = 1000
         far.opened.clear()
         first = [asyncio.create_task(proxy.upload(png(shade))) for shade in (10, 11)]
-        await eventually(lambda: proxy.batchers[SizeClass.SMALL].in_flight == 1)
+        await eventually(lambda: len(proxy.batchers[SizeClass.SMALL].in_flight) == 1)
         rest = [asyncio.create_task(proxy.upload(image)) for image in (SMALL, OTHER, THIRD)]
         await eventually(lambda: proxy.batchers[SizeClass.SMALL].queued >= 3)
         far.opened.set()
@@ -218,7 +222,7 @@ def test_the_deadline_covers_queue_and_inference(run):
         uploads = [asyncio.create_task(proxy.upload(png(shade))) for shade in range(4)]
         assert [code(answer) for answer in await asyncio.gather(*uploads)] == [(504, "deadline_exceeded")] * 4
         far.opened.set()
-        await eventually(lambda: proxy.batchers[SizeClass.SMALL].in_flight == 0)
+        await eventually(lambda: len(proxy.batchers[SizeClass.SMALL].in_flight) == 0)
 
     run(scenario, small_in_flight=1, deadline_seconds=0.3)
 
@@ -280,9 +284,10 @@ async def blocked(far, proxy, size_class, image):
     """One upload in flight and one waiting, in a batcher with room for no more."""
     far.opened.clear()
     uploads = []
-    for number, reached in enumerate(("in_flight", "queued")):
+    batcher = proxy.batchers[size_class]
+    for number in range(2):
         uploads.append(asyncio.create_task(proxy.upload(image[:-1] + bytes([number]))))
-        await eventually(lambda reached=reached: getattr(proxy.batchers[size_class], reached) == 1)
+        await eventually(lambda number=number: (len(batcher.in_flight), batcher.queued) == (1, number))
     return uploads
 
 

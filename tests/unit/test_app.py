@@ -30,11 +30,11 @@ async def upload(request):
 
 
 ROUTES = {
-    "/page": {"GET": echo},
-    "/api": {"POST": echo},
-    "/broken": {"GET": broken},
-    "/busy": {"POST": overloaded},
-    "/upload": {"POST": upload},
+    "/page": ("GET", echo),
+    "/api": ("POST", echo),
+    "/broken": ("GET", broken),
+    "/busy": ("POST", overloaded),
+    "/upload": ("POST", upload),
 }
 
 
@@ -250,7 +250,7 @@ def test_a_client_that_leaves_ends_the_work_for_it():
     def observe(request, response):
         seen.append((request.path, response.status))
 
-    run(scenario, routes={"/slow": {"GET": slow}}, observers=[observe])
+    run(scenario, routes={"/slow": ("GET", slow)}, observers=[observe])
     assert ended == ["/slow"]
     assert seen == [("/slow", 499)]
 
@@ -308,7 +308,7 @@ def test_a_failed_request_is_gone_without_the_garbage_collector():
 
     gc.disable()
     try:
-        answer, body = run(scenario, routes={"/": {"POST": too_slow}})
+        answer, body = run(scenario, routes={"/": ("POST", too_slow)})
     finally:
         gc.enable()
     assert answer.status == 504

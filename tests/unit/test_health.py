@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from proxy import health as module
-from proxy.batcher import Reply
-from proxy.errors import Cause, ModelServerError, NotReady
+from proxy.errors import Cause, ImageError, ModelServerError, NotReady
 from proxy.health import Health, State
 from proxy.settings import Settings
 from tests.rsgi import eventually, request_of
@@ -27,7 +26,7 @@ class TorchServe:
             await asyncio.sleep(60)
         if isinstance(state, Exception):
             raise state
-        return [Reply(state, b'{"details": {}}')]
+        return [b'{"details": {}}' if state == 200 else ImageError(state, "undecodable_image", "This is no image.")]
 
 
 @pytest.fixture(autouse=True)

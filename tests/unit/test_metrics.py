@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import VERSION
 from proxy.app import Response
-from proxy.batcher import Batcher, Item, Limits, Reply
+from proxy.batcher import Batcher, Item, Limits
 from proxy.errors import Cause
 from proxy.health import State
 from proxy.metrics import Metrics
@@ -96,7 +96,7 @@ def test_a_batchers_batches_and_queue_are_shown(metrics):
 
         async def send(items):
             await opened.wait()
-            return [Reply(200, b"{}") for _ in items]
+            return [b"{}" for _ in items]
 
         batcher = Batcher(send, Cause.SMALL_QUEUE_FULL, Limits(64, 1000, 1, 100, 60))
         metrics.batcher("small", batcher)

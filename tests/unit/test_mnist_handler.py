@@ -73,7 +73,7 @@ def batch(*images, flags=None):
 def opened(reply, count):
     from proxy.torchserve import decode
 
-    return [(r.status, json.loads(r.body) if r.body else None) for r in decode(reply, count)]
+    return [(status, json.loads(body) if body else None) for status, body in decode(reply, count)]
 
 
 def pixels_of(png):

@@ -25,7 +25,7 @@ ROUTES = page.routes(Settings(), health(SERVED))
 def get(path, routes=ROUTES, **headers):
     """The response of an endpoint, with its headers as a mapping."""
     asked = SimpleNamespace(headers={name.replace("_", "-").lower(): value for name, value in headers.items()})
-    found = asyncio.run(routes[path]["GET"](asked))
+    found = asyncio.run(routes[path][1](asked))
     return SimpleNamespace(status=found.status, body=found.body, headers=dict(found.headers))
 
 

@@ -43,7 +43,7 @@ async def curl(*arguments):
 )
 def test_every_version_of_http_is_spoken_with_a_body(version, seen):
     async def scenario():
-        async with serving(App({"/": {"POST": echo}}, ("*",), ())) as port:
+        async with serving(App({"/": ("POST", echo)}, ("*",), ())) as port:
             return await curl(version, "--data-binary", "hello", f"http://127.0.0.1:{port}/")
 
     assert asyncio.run(scenario()) == (0, seen + b" hello")
@@ -53,7 +53,7 @@ def test_an_upgrade_to_http_2_keeps_its_body():
     """Java's default client asks for h2c with its first upload."""
 
     async def scenario():
-        async with serving(App({"/": {"POST": echo}}, ("*",), ())) as port:
+        async with serving(App({"/": ("POST", echo)}, ("*",), ())) as port:
             return await curl("--http2", "--data-binary", "hello", f"http://127.0.0.1:{port}/")
 
     status, output = asyncio.run(scenario())
@@ -63,7 +63,7 @@ def test_an_upgrade_to_http_2_keeps_its_body():
 
 def test_expect_100_continue_gets_100_first():
     async def scenario():
-        async with serving(App({"/": {"POST": echo}}, ("*",), ())) as port:
+        async with serving(App({"/": ("POST", echo)}, ("*",), ())) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
@@ -81,7 +81,7 @@ def test_expect_100_continue_gets_100_first():
 def test_connections_are_bounded_and_more_of_them_wait(most, listeners):
     async def scenario():
         settings = Settings(max_connections=most)
-        async with serving(App({"/": {"POST": echo}}, ("*",), ()), settings, listeners) as port:
+        async with serving(App({"/": ("POST", echo)}, ("*",), ()), settings, listeners) as port:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
             for _, writer in idle:
                 writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
@@ -109,7 +109,7 @@ async def draining(**settings):
     async def fast(request):
         return Response(200, b"")
 
-    app = App({"/slow": {"GET": slow}, "/fast": {"GET": fast}}, ("*",), ())
+    app = App({"/slow": ("GET", slow), "/fast": ("GET", fast)}, ("*",), ())
     [listener] = listen("127.0.0.1", free_port())
     health, server = Health(chosen, None), granian(app, chosen, listener)
     task = asyncio.create_task(server.serve())

@@ -154,12 +154,6 @@ def test_whatever_is_taken_for_an_origin_stays_as_it_is(text):
     assert origin(found) == found
 
 
-@pytest.mark.parametrize(("workers", "slots"), [(1, 2), (4, 5), (16, 17)])
-def test_large_requests_keep_as_many_workers_busy_as_there_are(workers, slots):
-    assert from_environment({"TS_WORKERS": str(workers)}).large_slots == slots
-    assert from_environment({"TS_WORKERS": str(workers), "LARGE_IN_FLIGHT": "3"}).large_slots == 3
-
-
 def test_a_bad_value_ends_the_start_with_one_line():
     done = proxy(PORT="http")
     assert done.returncode == 2

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import weakref
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from math import inf
 
 import pytest
@@ -34,7 +34,7 @@ async def far_end(answer, key_file):
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with aclosing(TorchServe(Settings(ts_inference_port=port, ts_key_file=key_file))) as client:
+        with closing(TorchServe(Settings(ts_inference_port=port, ts_key_file=key_file))) as client:
             yield client
     finally:
         await runner.cleanup()
@@ -60,7 +60,7 @@ def write_token(tmp_path, token):
 
 
 def test_a_batch_goes_there_and_back(tmp_path):
-    assert [r.body for r in run(echo, tmp_path)] == [b"a", b"b"]
+    assert run(echo, tmp_path) == [b"a", b"b"]
 
 
 def test_the_token_is_sent_and_read_again_after_a_refusal(tmp_path):
@@ -136,7 +136,7 @@ def test_a_broken_connection_leaves_no_image_to_the_garbage_collector(tmp_path):
 
 def test_nobody_listening_is_not_ready(tmp_path):
     async def scenario():
-        async with aclosing(TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k"))) as client:
+        with closing(TorchServe(Settings(ts_inference_port=9, ts_key_file=tmp_path / "k"))) as client:
             await client.predict("mnist_small", [item(b"a")])
 
     with pytest.raises(NotReady) as raised:
@@ -204,7 +204,7 @@ def test_batches_go_to_the_standby_while_its_process_lives(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"port": "x", "key_file": "k", "pid": 1}'])
 def test_a_standby_file_that_cannot_be_read_changes_nothing(tmp_path, content):
     (tmp_path / STANDBY).write_text(content)
-    assert [reply.body for reply in run(echo, tmp_path)] == [b"a", b"b"]
+    assert run(echo, tmp_path) == [b"a", b"b"]
 
 
 @asynccontextmanager
@@ -212,8 +212,9 @@ async def raw_far_end(tmp_path, serve):
     """TorchServe's place, where `serve(reader, writer)` has each connection; and a client of it."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     settings = Settings(ts_inference_port=server.sockets[0].getsockname()[1], ts_key_file=tmp_path / "keys.json")
-    async with server, aclosing(TorchServe(settings)) as client:
-        yield client
+    async with server:
+        with closing(TorchServe(settings)) as client:
+            yield client
 
 
 def response(*images, head=b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):
@@ -241,7 +242,7 @@ def test_a_response_may_come_in_pieces_and_the_connection_is_used_again(tmp_path
             return [await client.predict("mnist_small", [item(b"a"), item(b"b")]) for _ in range(3)]
 
     connections = []
-    assert [[reply.body for reply in replies] for replies in asyncio.run(scenario())] == [[b"seen", b"seen too"]] * 3
+    assert asyncio.run(scenario()) == [[b"seen", b"seen too"]] * 3
     assert len(connections) == 1
 
 
@@ -251,7 +252,6 @@ def test_a_response_may_come_in_pieces_and_the_connection_is_used_again(tmp_path
         b"what is this\r\n\r\n",
         response(b"a", head=b"HTTP/1.1 200 OK\r\n\r\n%.0d"),
         response(b"a", head=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLength: %d\r\n\r\n"),
-        response(b"a") + b"more",
         response(b"a")[:-1],
     ],
 )
@@ -286,4 +286,4 @@ def test_a_late_response_is_never_taken_for_that_of_another_batch(tmp_path):
             await asyncio.sleep(0.2)
             return await client.predict("mnist_small", [item(b"fast")])
 
-    assert [reply.body for reply in asyncio.run(scenario())] == [b"fast"]
+    assert asyncio.run(scenario()) == [b"fast"]

@@ -219,7 +219,7 @@ def received(body, scenario):
     """Run `scenario(port)` against a server that reads uploads into `body`; what it returns."""
 
     async def served():
-        async with serving(App({"/": {"POST": body.endpoint}}, ("*",), ())) as port:
+        async with serving(App({"/": ("POST", body.endpoint)}, ("*",), ())) as port:
             return await asyncio.wait_for(scenario(port), 30)
 
     return asyncio.run(served())
