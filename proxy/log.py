@@ -110,7 +110,8 @@ class AccessLog:
 
 def as_json(request: Request, response: Response) -> str:
     """One line. `ms`: the whole request; until its body was read; the longest wait in the queue and the longest batch.
-    The last three are 0 where the request did not come so far."""
+    The last three are 0 where the request did not come so far, and those of the last attempt where there were several.
+    """
     total, receive, queued, upstream = (seconds * 1000 for seconds in _durations(request))
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
     # An f-string takes less than half the time of json.dumps, which still quotes the two fields that may hold any text.
