@@ -24,7 +24,8 @@ Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request has a task that waits for its client's disconnect
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
-DISCARD_PIECES = 10_000  # most pieces of it: each costs some 40 microseconds
+FEW_PIECES = 1000  # of a body; it may come in so many and one more for each PIECE_BYTES: each takes 40 microseconds
+PIECE_BYTES = 256
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,8 +36,8 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}")
 
 
 class State(Enum):
-    """Where a request is. A TIMED_OUT one is cancelled and answered with 408. The client of any other that is cancelled
-    has left."""
+    """Where a request is. A TIMED_OUT one is cancelled and answered with 408. One that is cancelled in another state is
+    not answered: its client has left, or the grace of a shutdown is over."""
 
     RECEIVING = auto()
     PREDICTING = auto()
@@ -49,7 +50,7 @@ class Request:
     Attributes:
         protocol: Granian's: reads the body and sends the response.
         task: the asyncio task that answers it.
-        received, responded: monotonic seconds.
+        received, body_read, responded: monotonic seconds; body_read is 0 until it happens.
         body_due: monotonic seconds by which more of the body must have arrived.
         buffered: bytes of the body in memory.
         items: its images that were queued for TorchServe.
@@ -65,6 +66,7 @@ class Request:
         given = self.headers.get("traceparent", "")
         self.traceparent = given if _TRACEPARENT.fullmatch(given) else ""
         self.received = self.responded = monotonic()
+        self.body_read = 0.0
         self.task = task
         self.watcher: asyncio.Task[None] | None = None
         self.state, self.body_due, self.buffered = State.RECEIVING, inf, 0
@@ -188,8 +190,15 @@ async def _discard_body(request: Request) -> None:
         aiter(request.protocol)
     with suppress(RuntimeError, TimeoutError, StopAsyncIteration):  # Granian's RuntimeError: the client has left
         async with asyncio.timeout(DISCARD_SECONDS):
-            for _ in range(DISCARD_PIECES):
-                await anext(request.protocol)
+            pieces = size = 0
+            while not too_many(pieces, size):
+                size += len(await anext(request.protocol))
+                pieces += 1
+
+
+def too_many(pieces: int, size: int) -> bool:
+    """Whether a body of `size` bytes comes in so many pieces that it costs others their time."""
+    return pieces > FEW_PIECES + size // PIECE_BYTES
 
 
 async def _watch(request: Request) -> None:

@@ -10,7 +10,6 @@ and scrapes are left out. A record for each line would cost a tenth of the whole
 import logging
 import os
 import queue
-import threading
 from datetime import UTC, datetime
 from functools import lru_cache
 from logging.handlers import QueueHandler, QueueListener
@@ -42,14 +41,13 @@ class BackgroundHandler(QueueHandler):
         return self._refused + self._output.lost
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The queue is full."""
-        self._refused += 1 + record.msg.count("\n")
+        """The queue is full, or the record cannot be formatted."""
+        self._refused += 1 + str(record.msg).count("\n")
 
     def close(self) -> None:
         """Wait up to a second until all is written; an output that is stuck is left alone."""
-        written = threading.Thread(target=self._records.join, daemon=True)
-        written.start()
-        written.join(1)
+        with self._records.all_tasks_done:
+            self._records.all_tasks_done.wait_for(lambda: not self._records.unfinished_tasks, 1)
         super().close()
 
 
@@ -110,7 +108,7 @@ class AccessLog:
 
 def as_json(request: Request, response: Response) -> str:
     """One line. `ms`: the whole request; until its body was read; the longest wait in the queue and the longest batch.
-    The last three are 0 where the request did not come so far, and those of the last attempt where there were several.
+    The last three are 0 where the request did not come so far. Where an image was tried again, its last attempt counts.
     """
     total, receive, queued, upstream = (seconds * 1000 for seconds in _durations(request))
     trace = f', "trace_id": "{request.traceparent[3:35]}"' if request.traceparent else ""
@@ -125,9 +123,9 @@ def as_json(request: Request, response: Response) -> str:
 
 
 def _durations(request: Request) -> tuple[float, float, float, float]:
-    end, receive, queued, upstream = request.responded, 0.0, 0.0, 0.0
+    end, queued, upstream = request.responded, 0.0, 0.0
+    receive = request.body_read - request.received if request.body_read else 0.0
     for item in request.items:
         dispatched = item.dispatched or end
-        receive = receive or item.enqueued - request.received
         queued, upstream = max(queued, dispatched - item.enqueued), max(upstream, (item.completed or end) - dispatched)
     return end - request.received, receive, queued, upstream

@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import monotonic
 
 from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 from granian.server.embed import Server
 
@@ -26,6 +26,7 @@ from serve.listening import BACKLOG
 
 log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
+STREAMS = 32  # most requests at a time on one HTTP/2 connection: each takes memory
 CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
 SO_BINDTOIFINDEX = 62  # Linux
 NO_INTERFACE = 2**31 - 1  # the largest index, which no interface has
@@ -45,6 +46,7 @@ def granian(app: App, settings: Settings, listener: socket.socket, listeners: in
         backlog=BACKLOG,
         backpressure=max(1, connection_limit(settings.max_connections) // listeners),
         http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive_seconds * 1000),
+        http2_settings=HTTP2Settings(max_concurrent_streams=STREAMS),
         log_enabled=False,
         log_dictconfig={"incremental": True, "handlers": {}},  # else it closes every logging handler of the process
     )
@@ -72,7 +74,7 @@ async def reap_forever(settings: Settings) -> None:
     idle = settings.keep_alive_seconds + settings.body_idle_seconds + settings.deadline_seconds
     while True:
         await asyncio.sleep(REAP_SECONDS)
-        with suppress(OSError):  # no free descriptor to list the others with, or no /proc, as on macOS
+        with suppress(OSError, RuntimeError):  # no free descriptor or thread for it, or no /proc, as on macOS
             await asyncio.to_thread(close_idle, settings.port, idle)
 
 

@@ -107,9 +107,10 @@ class TorchServe:
         """One that is idle, or a new one. Raises NotReady where nothing listens."""
         while self._idle:
             reader, writer = self._idle.pop()
-            if not (reader.at_eof() or writer.is_closing()):
+            unread = reader._buffer  # type: ignore[attr-defined]  # asyncio has no other way to ask
+            if not (unread or reader.at_eof() or writer.is_closing()):
                 return reader, writer
-            writer.close()
+            writer.transport.abort()  # what is unread would be taken for the response to the next batch
         try:
             return await asyncio.open_connection(self._settings.ts_host, self.port)
         except OSError as error:
@@ -131,8 +132,9 @@ def _result(status: int, body: bytes) -> Result:
     if status == 200:
         return body
     try:
-        return ImageError(status, **json.loads(body))
-    except (ValueError, TypeError):
+        told = json.loads(body)
+        return ImageError(status, str(told["code"]), str(told["message"]))
+    except (ValueError, TypeError, KeyError):
         return ModelServerError()
 
 

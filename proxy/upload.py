@@ -15,15 +15,13 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from proxy import errors
 from proxy.admission import Admission
-from proxy.app import Request, Response, State
+from proxy.app import Request, Response, State, too_many
 from proxy.batcher import Item, Result
 from proxy.errors import ModelServerError, Refusal, ServiceError
 from proxy.settings import Settings
 from proxy.torchserve import DETAILS
 
 READ_WHOLE = 8 * 1024  # bytes; a body of at most so many is read in one piece, which costs less than piece by piece
-SMALL_PIECES = 4096  # most pieces of a body, beside one for each PIECE bytes: each costs some 40 microseconds
-PIECE = 256
 RETRY_PAUSES = (0.0, 0.2, 0.4)  # seconds before each further attempt of an image whose batch failed
 INCOMPLETE = "The body ended before it was complete; send it again."
 MANY_PIECES = "The body came in too many small pieces; send it in larger ones."
@@ -130,10 +128,10 @@ def check_headers(request: Request, limit: int) -> int | None:
 
 
 class Reader:
-    """Reads bodies. `reserve` is called with the request and a number of bytes before these are kept; it may raise.
+    """Reads bodies. `reserve` is called with the request and a number of bytes that have come; it may raise.
 
-    A body that is not very small is reserved as it arrives and not as it is announced, or slow clients that announce
-    much would keep everybody out.
+    Memory is reserved for what has arrived and not for what was announced, or slow clients that announce much would
+    keep everybody out.
     """
 
     def __init__(self, settings: Settings, reserve: Callable[[Request, int], None]) -> None:
@@ -148,15 +146,15 @@ class Reader:
             MalformedMultipart: it ended early, or came in very many small pieces.
         """
         if length is not None and length <= READ_WHOLE:
-            self._reserve(request, length)
             request.body_due = self._due(request, length)
             try:
                 body: bytes = await request.protocol()
             except RuntimeError as error:  # Granian's, where the client closed the connection
                 raise errors.MalformedMultipart(INCOMPLETE) from error
+            self._reserve(request, length)
         else:
             body = await self._read_pieces(request, length, limit)
-        request.body_due, request.state = inf, State.PREDICTING
+        request.body_due, request.body_read, request.state = inf, monotonic(), State.PREDICTING
         return body
 
     async def _read_pieces(self, request: Request, length: int | None, limit: int) -> bytes:
@@ -168,7 +166,7 @@ class Reader:
             self._reserve(request, len(piece))
             body += piece
             pieces += 1
-            if pieces > SMALL_PIECES + len(body) // PIECE:
+            if too_many(pieces, len(body)):
                 raise errors.MalformedMultipart(MANY_PIECES)
             request.body_due = min(self._due(request, len(body)), monotonic() + self._idle_seconds)
         if length is not None and len(body) < length:

@@ -48,7 +48,7 @@ def lines(form, *requests):
 
 def test_a_json_line_tells_id_status_times_bytes_and_trace():
     it = request(x_request_id="abc-1", traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
-    it.items = [item(it.received, 0.001, 0.003, 0.008)]
+    it.body_read, it.items = it.received + 0.001, [item(it.received, 0.001, 0.003, 0.008)]
     [line] = lines("json", it)
     logged = json.loads(line)
     assert list(logged) == [
@@ -66,6 +66,7 @@ def test_a_json_line_tells_id_status_times_bytes_and_trace():
 
 def test_of_several_images_a_line_tells_the_longest_waits():
     it = request()
+    it.body_read = it.received + 0.001
     it.items = [item(it.received, 0.001, 0.003, 0.004), item(it.received, 0.001, 0.002, 0.008)]
     logged = json.loads(as_json(it, OK))
     assert logged["images"] == 2
@@ -270,5 +271,5 @@ def test_an_error_output_that_nobody_reads_holds_up_neither_the_work_nor_the_end
         print("done", flush=True)
     """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"done\n"
         assert process.wait(20) == 0
+        assert process.stdout.read() == b"done\n"

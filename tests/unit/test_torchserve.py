@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import os
+import socket
+import struct
 import subprocess
 import weakref
 from contextlib import asynccontextmanager, closing, suppress
@@ -111,12 +113,14 @@ def test_a_connection_that_breaks_is_a_failure_of_the_batch(tmp_path):
 def test_a_broken_connection_leaves_no_image_to_the_garbage_collector(tmp_path):
     """An image that waits in a reference cycle is not counted as being in memory."""
 
-    async def die(request):
-        request.transport.abort()
-        return web.Response()
+    async def reset(reader, writer):
+        await next_request(reader)
+        linger = struct.pack("ii", 1, 0)  # closing then sends a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
 
     async def scenario():
-        async with far_end(die, tmp_path / "keys.json") as client:
+        async with raw_far_end(tmp_path, reset) as client:
             sent = item(b"a")
             alive = weakref.ref(sent)
             try:
@@ -287,3 +291,22 @@ def test_a_late_response_is_never_taken_for_that_of_another_batch(tmp_path):
             return await client.predict("mnist_small", [item(b"fast")])
 
     assert asyncio.run(scenario()) == [b"fast"]
+
+
+@pytest.mark.parametrize("more", [response(b"for nobody"), b"nonsense"])
+def test_a_connection_with_unread_bytes_is_not_used_again(tmp_path, more):
+    """They would be taken for the response to the next batch: another client's prediction."""
+
+    async def answer_too_much(reader, writer):
+        connections.append(writer)
+        while True:
+            _, body = await next_request(reader)
+            writer.write(response(body[-1:]) + more)
+
+    async def scenario():
+        async with raw_far_end(tmp_path, answer_too_much) as client:
+            return [await client.predict("mnist_small", [item(image)]) for image in (b"a", b"b", b"c")]
+
+    connections = []
+    assert asyncio.run(scenario()) == [[b"a"], [b"b"], [b"c"]]
+    assert len(connections) == 3
