@@ -21,14 +21,20 @@ import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from header import CutOff, jpeg_header, png_chunks, webp_size
+from header import CutOff, jpeg_header, png_chunks, png_is_sound, tiff_most_values, webp_size
 from reduction import reduced_in_parts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 40_000_000  # default limit, of the header's width times height
 MAX_SIDE = 1000  # larger pictures are box-filtered by a whole factor: a digit needs no more than its 20 pixels
 JPEG_SIDE = 256  # ... and a JPEG is decoded at the smallest scale whose longer side is no shorter than this
+# What files may have that makes them dear to decode; cameras and programs write far less.
+LONGEST = 1_000_000  # pixels a side: decoders keep some bytes for each row or column
 MAX_SCANS = 32  # of a JPEG; encoders write about ten, and each costs a pass over the whole picture
+MAX_CHUNKS = 1000  # of a PNG, but for pixels: each may be a line in the log
+MAX_TEXTS = 16  # compressed ones in a PNG: each is inflated
+MAX_VALUES = 200_000  # of a TIFF's tag; a colour map has 196,608
+MAX_RLE_PIXELS = 4_000_000  # of a run-length encoded BMP, which Pillow decodes in Python
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -112,7 +118,11 @@ def _png(data: bytes, max_pixels: int) -> Decoded:
     chunks = png_chunks(data)  # OpenCV would take memory for a chunk of whatever length it claims
     if chunks[-1:] != [b"IEND"]:
         raise CutOff
+    if len(chunks) - chunks.count(b"IDAT") > MAX_CHUNKS or chunks.count(b"zTXt") + chunks.count(b"iTXt") > MAX_TEXTS:
+        raise _undecodable("a PNG of too many chunks")
     if depth != 8 or kind not in _PNG_FLAGS or b"tRNS" in chunks or b"acTL" in chunks:
+        if not png_is_sound(data):  # Pillow does not look
+            raise _undecodable("a PNG with a wrong checksum")
         return Decoded(_with_pillow(data, max_pixels), lossy=False)
     flag = _PNG_FLAGS[kind]
     return Decoded(_with_alpha(data) if flag is None else _with_opencv(data, flag), lossy=False)
@@ -184,10 +194,14 @@ def _reduced(pixels: np.ndarray) -> np.ndarray:
 
 
 def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
+    if data[:2] in (b"II", b"MM") and tiff_most_values(data) > MAX_VALUES:
+        raise _undecodable("a TIFF of too many parts")
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         _check_size(*image.size, max_pixels)
-        if isinstance(image, TiffImageFile):  # a tile may be larger than the picture, and is taken whole
-            _check_size(image.tag_v2.get(322, 1), image.tag_v2.get(323, 1), max_pixels)
+        if isinstance(image, TiffImageFile):
+            _check_tiff(image, max_pixels)
+        if image.tile and image.tile[0][0] == "bmp_rle":
+            _check_size(*image.size, min(max_pixels, MAX_RLE_PIXELS))
         image.draft(None, (JPEG_SIDE, JPEG_SIDE))
         image.load()
         width, height = image.size
@@ -196,6 +210,16 @@ def _with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
         if pixels.dtype != np.uint8:
             pixels = _stretched(pixels)
         return _upright(pixels, image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _check_tiff(image: TiffImageFile, max_pixels: int) -> None:
+    """Refuse tiles larger than the limit, which are taken whole, and more of them than the planes of a picture have."""
+    tags = image.tag_v2
+    _check_size(tags.get(322, 1), tags.get(323, 1), max_pixels)
+    boxes = [box for _, box, *_ in image.tile if box]
+    decoded = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    if decoded > max(4, tags.get(277, 1)) * image.width * image.height:
+        raise _undecodable("a TIFF of too many parts")
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -230,6 +254,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise _undecodable("without any pixels")
     if width * height > max_pixels:
         raise _too_large(max_pixels)
+    if max(width, height) > LONGEST:
+        raise _undecodable("longer than any picture")
 
 
 def _too_large(max_pixels: int) -> ImageTooLarge:

@@ -358,3 +358,74 @@ def test_mutated_files_give_an_answer_or_the_right_error(format, capfd):
 def test_what_only_begins_as_a_png_has_no_size():
     with pytest.raises(UndecodableImage):
         decode(b"\x89PNG\r\n\x1a\n this is no picture")
+
+
+def tiff(width, height, compression, rows, offsets, data=b"", bits=1):
+    """A grey TIFF of strips of so many `rows`, at `offsets`, which may be packed SHORTs."""
+    fields = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, bits), (259, 3, 1, compression), (262, 3, 1, 1),
+        (273, 3, len(offsets) // 2, 8 + len(data)), (277, 3, 1, 1), (278, 4, 1, rows), (279, 4, 1, len(data)),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *field) for field in fields)
+    blob = data + offsets
+    return b"II*\0" + struct.pack("<I", 8 + len(blob)) + blob + struct.pack("<H", len(fields)) + entries + bytes(4)
+
+
+def png_with(extra: bytes) -> bytes:
+    """A PNG with further chunks before its pixels."""
+    data = file_of(drawing(), "PNG")
+    at = data.index(b"IDAT") - 4
+    return data[:at] + extra + data[at:]
+
+
+def jpeg_with_hidden_scans(count: int) -> bytes:
+    """Scans behind a marker that libjpeg skips while it looks for a restart marker."""
+    data = file_of(drawing(), "JPEG", progressive=True)
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00"
+    hidden = b"\xff\x02" + (len(scan) * count + 2).to_bytes(2, "big") + scan * count
+    return data[:-2] + hidden + data[-2:]
+
+
+RLE = b"\1\5\0\0" * 2100  # a pixel, then the end of the row
+BMP_RLE = struct.pack("<IHHIIiiHHIIiiII", 1078 + len(RLE), 0, 0, 1078, 40, 2100, 2100, 1, 8, 1, len(RLE), 0, 0, 256, 0)
+DEAR = {
+    # libwebp reads the pixels at once, of which there are 268 million; the size at the usual place says 1 x 1
+    "a WebP of pixels without a header": bytes.fromhex(
+        "524946463e000000574542502ffebfff1fe87ffffbdfff0000000100010000000000"
+    ) + bytes(36),
+    "a PNG of many compressed texts": png_with(chunk(b"zTXt", b"k\0\0" + zlib.compress(b"x")) * 17),
+    "a PNG of many chunks": png_with(chunk(b"gAMA", b"\0\0\xb1\x8f") * 1001),
+    "a JPEG of hidden scans": jpeg_with_hidden_scans(100),
+    "a TIFF of very many strips": tiff(40, 40, 1, 1, b"\x08\0" * 200_001),
+    "a TIFF whose strips repeat the same rows": tiff(100, 100, 1, 99, b"\x08\0" * 1000, bytes(1300)),
+    "a TIFF of one very long row": tiff(40_000_000, 1, 4, 1, b"\x08\0", b"\x80\0\x10\1" + bytes(10)),
+    "a PNG of one very long column": png_claiming(1, 1_000_001),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", DEAR.values(), ids=DEAR)
+def test_small_files_that_would_take_seconds_or_gigabytes_are_refused(data):
+    with pytest.raises(UndecodableImage):
+        decode(data)
+
+
+def test_a_large_run_length_encoded_bitmap_is_refused():
+    """Pillow decodes it in Python: seconds for the pixels that others may have."""
+    with pytest.raises(ImageTooLarge):
+        decode(b"BM" + BMP_RLE + bytes(1024) + RLE)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "I;16", "RGB", "RGBA"])
+def test_a_png_of_any_mode_with_a_wrong_checksum(mode):
+    image = Image.new(mode, (8, 8)) if mode == "I;16" else in_mode("RGB").convert(mode)
+    data = bytearray(file_of(image, "PNG"))
+    assert decode(bytes(data)).pixels.size
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of IDAT's checksum
+    with pytest.raises(UndecodableImage):
+        decode(bytes(data))
+
+
+def test_a_tiff_of_many_strips_and_a_large_colour_map_is_read():
+    strips = io.BytesIO()
+    Image.new("L", (10, 3000), 255).save(strips, "TIFF", tiffinfo={278: 1})
+    assert decode(strips.getvalue()).pixels.shape[0] > 500
