@@ -84,7 +84,7 @@ class Settings(BaseModel):
     api_keys: Keys = setting((), "when set, one of these keys must come with each call of the API")
     log_format: Literal["json", "off"] = setting("json", "access log, a line a request: json or off")
 
-    max_body_bytes: Bytes = setting(8 * MIB, "largest body of POST /api/mnist")
+    max_body_bytes: Bytes = setting(8 * MIB, "largest body of POST /api/mnist, and largest image of a batch")
     max_batch_bytes: Bytes = setting(64 * MIB, "largest body of POST /api/mnist/batch")
     max_batch_images: Count = setting(256, "most images in one call of /api/mnist/batch")
     max_buffered_bytes: Bytes = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503")
@@ -109,7 +109,7 @@ class Settings(BaseModel):
     ts_inference_port: Port = setting(8080, "its inference port")
     ts_small_model: str = setting("mnist_small", "name under which it takes batches of small requests")
     ts_large_model: str = setting("mnist_large", "name under which it takes all other batches")
-    ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; read again when a token is refused")
+    ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; `python -m serve` sets it")
 
     # read by `python -m serve` alone, which starts TorchServe beside the proxy
     ts_management_port: Port = setting(8081, "TorchServe's management port")
