@@ -227,6 +227,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
         return np.asarray(image.convert("L"))
     if image.mode[0] in "IF":
         wide = np.asarray(image)
+        wide = wide.astype(wide.dtype.newbyteorder("="), copy=False)  # OpenCV takes no notice of the order of bytes
         return wide.astype(np.float64) if wide.dtype == np.int32 else wide  # OpenCV reduces no int32
     return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 

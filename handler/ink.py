@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from levels import Levels, quantile, quantiles, ring
+from levels import Levels, misses_strokes, quantile, quantiles, ring
 from paper import depth_of, find_paper
 
 BLANK = 10.0  # grey levels; less contrast than this is no ink
@@ -62,7 +62,7 @@ def find_ink(levels: Levels) -> Ink:
     paper, sign, even, off = _even_paper(small)
     if not even:
         paper, sign = find_paper(small)
-        off = quantile(ring(cv2.absdiff(small, paper)), 0.5)
+        off = quantile(ring(depth_of(small, paper, 0)), 0.5)
     depth = depth_of(small, paper, sign)
     noise = min(1.4826 * off, noise_of(small)) if off else 0.0
     threshold, level = _levels(depth, noise)
@@ -107,7 +107,8 @@ def level_of(depth: np.ndarray, threshold: float) -> float:
 
 def _sample(plane: np.ndarray) -> np.ndarray:
     step = max(min(plane.shape) // SAMPLED, 1)
-    return plane[::step, ::step]
+    sample = plane[::step, ::step]
+    return plane if step > 1 and misses_strokes(sample, plane) else sample
 
 
 def runs_off(mask: np.ndarray, box: Rect) -> bool:

@@ -64,11 +64,22 @@ def _axis(small: np.ndarray) -> np.ndarray | None:
         return None
     step = max(min(small.shape[:2]) // SAMPLED, 1)
     sample = small[::step, ::step].reshape(-1, 3)
+    if any(misses_strokes(sample[:, i], channel) for i, channel in enumerate((first, second, third))):
+        sample = small.reshape(-1, 3)
     paper = [quantile(sample[:, channel], 0.5) for channel in range(3)]
     away = sample.astype(np.float32) - np.array(paper, np.float32)
     axis = np.linalg.eigh(away.T @ away)[1][:, -1]
     axis = axis / np.abs(axis).sum() * (1 if axis.sum() >= 0 else -1)
     return np.array([[*axis, -255 * axis[axis < 0].sum()]], np.float32)
+
+
+def misses_strokes(sample: np.ndarray, plane: np.ndarray) -> bool:
+    """Whether a sample of every few rows and columns has less than half of the plane's contrast.
+
+    Thin strokes that are quite upright or level may lie between them.
+    """
+    low, high, _, _ = cv2.minMaxLoc(plane)
+    return 2 * int(np.ptp(sample)) < high - low
 
 
 def ring(plane: np.ndarray) -> np.ndarray:

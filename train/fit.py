@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+import lenet
 from digit import MODEL_FILE
 from lenet import LeNet
 from train import augment, loop, mnist, own_model, teacher
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     except (mnist.DataError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if not histories[0]:
-        print("stopped before the first epoch of LeNet ended: no weights were written")
+    if not all(histories):
+        print("stopped before the first epoch of each net ended: no weights were written")
         return 130
     records = [
         write(out.parent / "seeds" / f"{seed}.pt" if len(args.seeds) > 1 else out, net, validation,
@@ -89,7 +90,7 @@ class Trainer:
         torch.set_num_threads(1)
         torch.set_float32_matmul_precision("high")  # of CUDA; the CPU's stays exact
         self._pool = ThreadPoolExecutor(1 if device == "cuda" else 2)
-        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, loop, teacher))]
+        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, loop, teacher, lenet))]
         self._key = digest(
             b"".join(file.read_bytes() for file in files),
             device,
@@ -136,7 +137,7 @@ class Trainer:
 
             def train(run: Run) -> None:
                 of = "-".join(map(str, run.seeds))
-                checkpoint = RUN / f"{name}-{of}-{digest(self._key, asdict(recipe))}.checkpoint"
+                checkpoint = RUN / f"{name}-{of}-{digest(self._key, self.plan.as_dict(), asdict(recipe))}.checkpoint"
                 if self.resume and checkpoint.exists():
                     run.load(checkpoint)
                     bar.update(run.epoch * run.steps_per_epoch)

@@ -75,6 +75,8 @@ class Run:
             capturable=self.device.type == "cuda",
         )  # fmt: skip
         self.steps_per_epoch = len(data.labels) // recipe.batch_size
+        if not self.steps_per_epoch:
+            raise ValueError(f"{len(data.labels)} training pictures are less than a batch of {recipe.batch_size}")
         self.steps = recipe.epochs * self.steps_per_epoch
         self.history: list[list[dict[str, float]]] = [[] for _ in seeds]
 

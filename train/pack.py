@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import forward
+from canonical import BOX
 from digit import CLASS_NAMES, MODEL, MODEL_FILE, SIDE
 from lenet import LeNet
 from serve import archive as mar
@@ -99,6 +100,8 @@ def packed_files(handler: Path) -> list[Path]:
     """The files of handler/, each replaced by the model's file of that name; another model has its own .json files."""
     own = MODEL_FILE.parent if MODEL_FILE.parent != own_model.MNIST else handler
     found = {path.name: path for path in (*handler.glob("*.py"), *own.glob("*.py"), *own.glob("*.json"))}
+    if SIDE < BOX and found["reader.py"].parent != own:
+        raise PackError(f"pictures of {SIDE} pixels need a reader.py of their own: MNIST's makes digits of {BOX}")
     return [path for name, path in found.items() if name not in LEFT_OUT]
 
 

@@ -8,7 +8,11 @@ export async function offerCamera(taken) {
   const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
   if (!devices.some(({ kind }) => kind === "videoinput")) return;
   find("shoot").hidden = false;
-  find("shoot").addEventListener("click", () => open(taken));
+  find("shoot").addEventListener("click", async ({ currentTarget: button }) => {
+    button.disabled = true; // until the camera has started: it takes seconds
+    await open(taken);
+    button.disabled = false;
+  });
 }
 
 async function open(taken) {
@@ -24,6 +28,7 @@ async function open(taken) {
   dialog.onclose = () => stream.getTracks().forEach((track) => track.stop());
   find("close").onclick = () => dialog.close();
   find("snap").onclick = () => {
+    if (!video.videoWidth) return; // no frame has come yet
     cropped(video).toBlob((blob) => taken(blob), "image/png");
     dialog.close();
   };

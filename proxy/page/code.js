@@ -9,11 +9,14 @@ let withKey = false;
 const curl = (source, file) =>
   [source, "curl", withKey && "-H \"X-API-Key: $API_KEY\"", `-F ${shellWord(`image=@${file}`)}`, ENDPOINT].filter(Boolean).join(" ");
 
+// curl takes a comma or a semicolon for the end of a name that is not quoted.
+const formFile = (name) => (/[,;"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);
+
 // The name of a file may be anything, a command too.
 const shellWord = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const LISTINGS = {
-  curl: () => (pad.sample ? curl(`curl -s ${pad.sample} |`, "-;filename=sample.png") : curl("", pad.name)),
+  curl: () => (pad.sample ? curl(`curl -s ${pad.sample} |`, "-;filename=sample.png") : curl("", formFile(pad.name))),
   fetch: () => `const body = new FormData();
 body.append("image", ${pad.sample ? `await (await fetch("${pad.sample}")).blob(), "sample.png"` : `document.querySelector("input[type=file]").files[0]`});
 const response = await fetch("${ENDPOINT}", { method: "POST", body${withKey ? ', headers: { "X-API-Key": key }' : ""} });

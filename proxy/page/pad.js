@@ -77,6 +77,8 @@ export class Pad extends EventTarget {
   }
   #show(at) {
     this.#at = at;
+    this.#pointer = null; // a stroke under way ends
+    if (this.#pen) this.#pen.down = false;
     this.#emit("replaced");
   }
   #emit(type) {
@@ -85,11 +87,12 @@ export class Pad extends EventTarget {
   }
 
   #begin(point) {
+    const over = this.#state.image;
     const strokes = [...this.#state.strokes, [point]]; // drawing on an image removes it
     this.#states.splice(this.#at + 1, Infinity, { strokes, image: null });
     this.#at += 1;
     this.#emit("begun");
-    this.#emit("extended");
+    this.#emit(over ? "replaced" : "extended");
   }
   #extend(points) {
     const stroke = this.#state.strokes.at(-1);

@@ -83,8 +83,10 @@ pad.addEventListener("replaced", () => {
 async function open(file, name, sample = null) {
   const own = ++opened;
   let blob = await file;
-  const bitmap = await createImageBitmap(blob).catch(() => null); // null: not an image that this browser can decode
-  if (bitmap && blob.size > LARGE) blob = await reduced(bitmap);
+  const whole = await createImageBitmap(blob).catch(() => null); // null: not an image that this browser can decode
+  const bitmap = whole && reduced(whole);
+  whole?.close(); // the photos of a phone take 50 MB each
+  if (bitmap && blob.size > LARGE) blob = await encoded(bitmap);
   if (own !== opened) return;
   pad.show({ blob, name, sample, bitmap });
   find("frame").scrollIntoView({ block: "nearest" }); // on a phone the samples are far below
@@ -103,7 +105,15 @@ function reduced(bitmap) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [Math.ceil(bitmap.width * scale), Math.ceil(bitmap.height * scale)];
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
+  return canvas;
+}
+
+// As JPEG, or as PNG if anything is transparent, which JPEG would make black.
+function encoded(canvas) {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let opaque = true;
+  for (let alpha = 3; opaque && alpha < data.length; alpha += 4) opaque = data[alpha] === 255;
+  return new Promise((resolve) => canvas.toBlob(resolve, opaque ? "image/jpeg" : "image/png", 0.92));
 }
 
 find("undo").addEventListener("click", () => pad.undo());
@@ -159,7 +169,7 @@ for (let digit = 0; digit < 10; digit++) {
 
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  key = find("key").value.trim();
+  key = find("key").value.replace(/[^ -~]/g, "").trim(); // keys are ASCII, and what is pasted may hide more
   sessionStorage.setItem("key", key);
   find("key-form").hidden = true;
   refresh();

@@ -54,6 +54,8 @@ export function showResult({ predictions, details, milliseconds }) {
 
 // There is no image, or no result for it.
 export function showEmpty(sentence = "Waiting for your image", aside = "The bars change as you draw.") {
+  clearTimeout(announcing);
+  find("live").textContent = "";
   for (const [label, name] of model.class_names.entries()) {
     bars[label].className = "";
     bars[label].style.setProperty("--p", 0);

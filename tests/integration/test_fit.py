@@ -124,6 +124,22 @@ def test_resumed_run_ends_in_the_same_bits(few, monkeypatch):
     assert same(whole, resumed[0])
 
 
+def test_a_resumed_run_takes_no_stage_of_another_plan(few):
+    """The fine-tuning of a shorter run has the same recipe and seed, and other nets before it."""
+    longer = replace(WHOLE, student=replace(WHOLE.student, epochs=3))
+    whole = fitted(longer, few)[0]
+    for path in command.RUN.glob("*.checkpoint"):
+        path.unlink()
+    fitted(WHOLE, few)
+    assert same(fitted(longer, few, resume=True)[0], whole)
+
+
+def test_fewer_pictures_than_a_batch_are_no_training_set(few):
+    train, validation = few
+    with pytest.raises(ValueError, match="200 training pictures are less than a batch of"):
+        fitted(SHORT, (train[:200], validation))
+
+
 def test_ctrl_c_while_the_teachers_answer_leaves_nothing_behind(few, monkeypatch):
     def interrupted(pictures):
         raise KeyboardInterrupt

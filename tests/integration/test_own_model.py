@@ -205,6 +205,21 @@ def test_a_graph_that_does_not_fit_is_refused(folder, content, said):
     assert not (folder / "mnist.mar").exists()
 
 
+def test_smaller_pictures_than_mnists_digits_need_a_reader_of_their_own(folder):
+    (folder / "model.json").write_text(json.dumps(FACTS | {"side": 16}))
+    (folder / "net.onnx").write_bytes(graph(3, side=16))
+    done = train("pack", "--model", folder)
+    assert (done.returncode, done.stderr.count("cannot pack: ")) == (1, 1)
+    assert "pictures of 16 pixels need a reader.py of their own" in done.stderr
+
+
+def test_fewer_training_pictures_than_a_batch_are_refused(folder):
+    (folder / "dataset.py").write_text(DATASET.format(side=20).replace("300", "200"))
+    done = train("fit", "--quick", "--model", folder)
+    assert done.returncode == 1
+    assert "200 training pictures are less than a batch of" in done.stdout + done.stderr
+
+
 def test_a_data_set_that_does_not_fit_is_refused(folder):
     (folder / "dataset.py").write_text(DATASET.format(side=28))
     done = train("fit", "--quick", "--model", folder)

@@ -429,3 +429,32 @@ def test_a_tiff_of_many_strips_and_a_large_colour_map_is_read():
     strips = io.BytesIO()
     Image.new("L", (10, 3000), 255).save(strips, "TIFF", tiffinfo={278: 1})
     assert decode(strips.getvalue()).pixels.shape[0] > 500
+
+
+@pytest.mark.parametrize("side", [64, 2 * MAX_SIDE])
+def test_a_16_bit_tiff_of_either_byte_order(side):
+    pixels = np.full((side, side), 60_000, np.uint16)
+    pixels[side // 4 : 3 * side // 4, side // 2 : side // 2 + side // 10] = 3000
+    pixels += np.random.default_rng(0).integers(
+        0, 256, pixels.shape, np.uint16
+    )  # the low byte matters if they are swapped
+    little, big = (
+        decode(_tiff_16(pixels.astype(order), mark)).pixels for order, mark in (("<u2", b"II*\0"), (">u2", b"MM\0*"))
+    )
+    assert np.array_equal(little, big)
+
+
+def _tiff_16(pixels: np.ndarray, mark: bytes) -> bytes:
+    order = "<" if mark[:1] == b"I" else ">"
+    height, width = pixels.shape
+    fields = [
+        (256, 4, width), (257, 4, height), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1),
+        (278, 4, height), (279, 4, pixels.nbytes),
+    ]  # fmt: skip
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, 1)
+        + (struct.pack(f"{order}HH", value, 0) if kind == 3 else struct.pack(f"{order}I", value))
+        for tag, kind, value in fields
+    )
+    head = mark + struct.pack(f"{order}I", 8 + pixels.nbytes)
+    return head + pixels.tobytes() + struct.pack(f"{order}H", len(fields)) + entries + bytes(4)

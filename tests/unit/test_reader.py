@@ -83,3 +83,26 @@ def test_a_refused_image_is_gone_without_the_garbage_collector(digit):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("side", "width"), [(64, 1), (128, 1), (128, 2), (280, 2), (500, 5), (1000, 8)])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (0, 0, 255), (255, 0, 0)])
+def test_a_thin_upright_stroke_is_seen_wherever_it_stands(side, width, colour):
+    """Levels are told from a sample of rows and columns, between which such a stroke may lie."""
+    images = []
+    for left in range(side // 2, side // 2 + 16):
+        image = np.full((side, side, 3), 255, np.uint8)
+        image[side // 4 : 3 * side // 4, left : left + width] = colour[::-1]
+        images += [png(image), png(image.transpose(1, 0, 2))]
+    pictures, outcomes = read(images)
+    assert not [outcome for outcome in outcomes if "blank" in outcome.warnings]
+    assert pictures.max(axis=(1, 2)).min() > 128
+
+
+@pytest.mark.parametrize("shape", [(h, w) for h in (1, 2, 3, 4, 5, 19) for w in (1, 2, 3, 4, 5, 19)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_smallest_images_are_read(shape, channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, channels), np.uint8)
+    pictures, [outcome] = read([png(pixels)])
+    assert isinstance(outcome, Reading)
+    assert pictures.shape == (1, 28, 28)

@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
                 line = setup | {"seed": seed, "device": device_name(device)} | measure(net, validation, hard)
                 file.write(json.dumps(line) + "\n")
     text = table(read(args.results), args.epochs, len(train))
-    tables.fill(DOCS / "training.md", "ablation", text)
+    if args.results == RESULTS:
+        tables.fill(DOCS / "training.md", "ablation", text)
     print(text)
     return 0
 

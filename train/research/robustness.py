@@ -36,11 +36,13 @@ MUST_UNSEEN = 0.9
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help="state dict to measure")
     parser.add_argument("--quick", action="store_true", help=f"{N_QUICK} pictures a row, to see that it works")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs", metavar="FOLDER",
-                        help="of robustness.json, figures/ and pictures.md with its table (default: docs)")  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+                        help="of robustness.json, figures/ and pictures.md with its table "
+                        "(default: docs, with --quick run/robustness)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
+    args.output = args.output or (ROOT / "run/robustness" if args.quick else ROOT / "docs")
     try:
         rows, serve = rows_of(args.quick), Served(args.weights)
     except (FileNotFoundError, mnist.DataError, PackError) as error:
