@@ -112,7 +112,7 @@ clean: ## leave a fresh clone: remove environment, archive, data, logs and cache
 $(INSTALLED) $(TRAINING) $(TESTS) $(MUTANTS): $(VENV)/.%: requirements.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m serve.install $*
 	@touch $@
 

@@ -4,6 +4,7 @@ Exits with 0 when every picture was read, 1 when one was not, 2 when there is no
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ URL = "http://127.0.0.1:3001"
 
 def main(words: list[str] | None = None) -> int:
     options = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     pictures = list(find(options.pictures))
     if not pictures:
         print("error: no pictures there; name files, folders or globs", file=sys.stderr)

@@ -1,5 +1,6 @@
 """The words of the command line -> pictures: files as named, what folders hold, what globs match, standard input."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ def _named(word: str) -> Iterator[Picture]:
     path = Path(word)
     if word == "-":
         yield Picture("-", None)
-    elif path.is_dir():
+    elif os.path.isdir(word):
         yield from (Picture(str(file), file) for file in _pictures_in(path))
-    elif path.exists() or not has_magic(word):
+    elif os.path.exists(word) or not has_magic(word):
         yield Picture(word, path)
     else:
         for match in sorted(glob(word, recursive=True)):
@@ -45,4 +46,9 @@ def _named(word: str) -> Iterator[Picture]:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    """A folder that cannot be listed stands for its pictures: reading it fails and says so."""
+    found, unlisted = list[Path](), list[OSError]()
+    for parent, _, names in os.walk(folder, onerror=unlisted.append):
+        files = (Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
+        found += (file for file in files if os.path.isfile(file) or not os.path.exists(file))  # no pipes
+    return sorted(found + [Path(error.filename) for error in unlisted])

@@ -51,8 +51,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 def _csv(values: Iterable[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()
+    csv.writer(line).writerow(values)
+    return line.getvalue().removesuffix("\r\n")
 
 
 def as_json(outcomes: Iterable[Outcome], pictures: list[Picture], details: bool) -> Iterator[str]:
@@ -60,7 +60,7 @@ def as_json(outcomes: Iterable[Outcome], pictures: list[Picture], details: bool)
     before = "["
     for outcome in outcomes:
         answer = outcome.answer or {"success": False, "error": outcome.error}
-        yield before + json.dumps({"picture": outcome.name} | answer, ensure_ascii=False)
+        yield before + json.dumps({"picture": outcome.name} | answer)
         before = ","
     yield "]"
 

@@ -18,6 +18,7 @@ from client.files import Picture
 BYTES = 16 * 1024 * 1024  # of pictures in one request; beyond it a new one begins
 ATTEMPTS = 6  # of one request
 WAIT = 1.0  # seconds until the next attempt where the service names none
+LONGEST_WAIT = 30  # seconds, whatever it names
 TIMEOUT = (5, 60)  # seconds to connect and to wait for an answer
 
 
@@ -92,13 +93,18 @@ class Service:
                 raise ServiceFailure(f"nothing answers at {self._url}; is the service running?") from error
             except requests.RequestException as error:
                 raise ServiceFailure(f"{self._url}: {error}") from error
-            if response.status_code != 503 or attempt == ATTEMPTS - 1:
+            if response.status_code not in (429, 503) or attempt == ATTEMPTS - 1:
                 break
-            time.sleep(float(response.headers.get("Retry-After", WAIT)))
+            time.sleep(_wait(response.headers.get("Retry-After", "")))
         try:
-            return response.status_code, response.json()
-        except ValueError as error:
+            body = response.json()
+            if response.status_code == 200:
+                return 200, {"results": list(body["results"])}
+        except (ValueError, TypeError, KeyError) as error:
             raise ServiceFailure(f"{self._url} does not answer as this service does") from error
+        error = body.get("error") if isinstance(body, dict) else None
+        ours = isinstance(error, dict) and {"code", "message"} <= error.keys()
+        return response.status_code, {"error": error} if ours else {}  # else a gateway's
 
 
 def direct(url: str) -> dict[str, str]:
@@ -108,6 +114,11 @@ def direct(url: str) -> dict[str, str]:
     with suppress(ValueError):  # a name
         loopback = ip_address(host).is_loopback
     return {"no_proxy": host} if loopback else {}
+
+
+def _wait(retry_after: str) -> float:
+    """Seconds to wait; a date, which a gateway may give, counts as none."""
+    return min(int(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else WAIT
 
 
 def _message(status: int, body: dict[str, Any]) -> str:

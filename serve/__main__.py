@@ -4,9 +4,12 @@ settings -> checks -> free ports -> the folder of this port, emptied -> Supervis
 """
 
 import argparse
+import fcntl
 import shutil
 import signal
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from proxy.settings import BadSetting, Settings, from_environment
 from serve import ports
@@ -23,12 +26,26 @@ def main() -> None:
     try:
         check_installation()
         settings = with_free_ports(from_environment())
-        shutil.rmtree(settings.home, ignore_errors=True)
-        (settings.home / "logs").mkdir(parents=True)
-        with temporary_folder(settings) as temp:
-            Supervisor(settings, temp, signals).run()
+        with alone(settings):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(settings.home)
+            (settings.home / "logs").mkdir(parents=True)
+            with temporary_folder(settings) as temp:
+                Supervisor(settings, temp, signals).run()
     except (BadSetting, BrokenArchive, MissingError, StartError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """The right to use the folder of this port. Raises StartError where another copy uses it, on another HOST."""
+    settings.home.parent.mkdir(parents=True, exist_ok=True)
+    with settings.home.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"another copy of the service uses {settings.home}; set RUN_DIR or PORT") from None
+        yield
 
 
 def received_signals() -> deque[int]:

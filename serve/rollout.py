@@ -45,7 +45,9 @@ def main() -> None:
     )
     parser.add_argument("--back", action="store_true", help="return to the archive before the last rollout")
     back = parser.parse_args().back
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         settings = from_environment()
         archive = (settings.home / "rollout/previous" if back else settings.model_store) / "mnist.mar"
@@ -136,7 +138,7 @@ def answers(settings: Settings, key: str) -> bool:
 @contextmanager
 def diverted(settings: Settings, spare: Settings) -> Iterator[None]:
     """Send new batches to the spare ports meanwhile. Signals are ignored from here on: halfway is no place to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     standby, written = settings.home / STANDBY, settings.home / "rollout" / STANDBY
     where = {"port": spare.ts_inference_port, "key_file": str(spare.ts_key_file), "pid": os.getpid()}

@@ -3,6 +3,7 @@
 TMPDIR where it will do -> else /tmp, /var/tmp, /dev/shm, RUN_DIR -> a folder of our own in it
 """
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -58,7 +59,12 @@ def temporary_folder(settings: Settings) -> Iterator[Path]:
     if good_for is not Fitness.GOOD:
         warn(parent, good_for)
     with tempfile.TemporaryDirectory(prefix="mnist-", dir=parent, ignore_cleanup_errors=True) as name:
-        yield Path(name)
+        held = os.open(name, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_SH)  # systemd's cleaning of old files leaves a locked folder alone (tmpfiles.d(5))
+        try:
+            yield Path(name)
+        finally:
+            os.close(held)
 
 
 def warn(folder: Path, good_for: Fitness) -> None:

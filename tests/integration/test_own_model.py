@@ -208,6 +208,7 @@ def test_a_graph_that_does_not_fit_is_refused(folder, content, said):
 def test_smaller_pictures_than_mnists_digits_need_a_reader_of_their_own(folder):
     (folder / "model.json").write_text(json.dumps(FACTS | {"side": 16}))
     (folder / "net.onnx").write_bytes(graph(3, side=16))
+    (folder / "reader.py").unlink()
     done = train("pack", "--model", folder)
     assert (done.returncode, done.stderr.count("cannot pack: ")) == (1, 1)
     assert "pictures of 16 pixels need a reader.py of their own" in done.stderr

@@ -144,7 +144,9 @@ def test_a_signal_ends_everything(own, tmp_path):
     assert own.supervisor.wait(60) == 0
     wait_until(lambda: all_gone(everybody), 5, "an end of all processes")
     assert not list((tmp_path / "tmp").iterdir())
-    assert sorted(path.name for path in own.run.rglob("*")) == sorted([str(own.port), "logs", *LOGS])
+    assert sorted(path.name for path in own.run.rglob("*")) == sorted(
+        [str(own.port), f"{own.port}.lock", "logs", *LOGS]
+    )
     assert untracked() == before
 
 

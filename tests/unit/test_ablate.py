@@ -26,6 +26,7 @@ def test_runs_are_appended_and_not_repeated(few, tmp_path, monkeypatch, capsys):
     args = Namespace(
         epochs=1, digits=1_000, seeds=[1, 2], device="cpu", results=tmp_path / "results.jsonl", data=mnist.ROOT
     )
+    monkeypatch.setattr(ablate, "RESULTS", args.results)
     assert ablate.run(args) == 0
     lines = [json.loads(line) for line in args.results.read_text().splitlines()]
     assert [(line["step"], line["seed"]) for line in lines] == [(step, seed) for step in few for seed in (1, 2)]

@@ -3,14 +3,19 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from client.__main__ import main
 from client.files import find
 
+ROOT = Path(__file__).parents[2]
 SEVEN = {"class_name": "seven", "label": 7, "probability": 0.75}
 GOOD = {"predictions": {"all": [], "prediction": SEVEN}, "success": True}
 DETAILS = {"verdict": "uncertain", "warnings": ["inverted", "cropped"]}
@@ -173,3 +178,52 @@ def test_a_batch_has_1_to_256_pictures(batch, capsys):
         main(["x.png", "--batch", batch])
     assert ended.value.code == 2
     assert "--batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", ""])
+def test_a_gateways_refusal_is_tried_again_whatever_its_header(folder, service, monkeypatch, retry_after):
+    monkeypatch.setattr("client.service.WAIT", 0)
+    service.answers = [(429, {"Retry-After": retry_after}, {"error": "Slow down"}), results(GOOD)]
+    assert main([str(folder / "b.png"), "--url", service.url]) == 0
+    assert len(service.asked) == 2
+
+
+@pytest.mark.parametrize("answer", [{"error": "Forbidden"}, ["no"], {"error": {"code": 403}}])
+def test_an_error_of_a_gateway_is_told_by_its_status(folder, service, capsys, answer):
+    service.answers = [(403, {}, answer)]
+    assert main([str(folder / "b.png"), "--url", service.url]) == 1
+    assert "403: The service answered with status 403." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, ["no"], b"<html>"])
+def test_another_program_at_the_port_is_told(folder, service, capsys, answer):
+    service.answers = [(200, {}, answer)]
+    assert main([str(folder / "b.png"), "--url", service.url]) == 1
+    assert "does not answer as this service does" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["two\nlines.png", 'a "quote", and a comma.png', "caf\udce9.png"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_any_file_name_goes_through(tmp_path, service, name, form):
+    (tmp_path / name).write_bytes(b"x")
+    service.answers = [results(GOOD)]
+    words = [sys.executable, "-m", "client", "--url", service.url, "--format", form, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 0, done.stderr
+    if form == "json":
+        assert json.loads(done.stdout)[0]["picture"] == str(tmp_path / name)
+    else:
+        [[_, *_], [shown, label, *_]] = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
+        assert (shown.endswith(name.replace("\udce9", "\\udce9")), label) == (True, "7")
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure(folder, service, monkeypatch):
+    """Its pictures must not be missing from a run that says all was read."""
+
+    def listed(top, onerror):
+        yield str(top), [], ["b.png"]
+        onerror(PermissionError(13, "Permission denied", f"{top}/deep"))
+
+    monkeypatch.setattr("os.walk", listed)
+    service.answers = [results(GOOD)]
+    assert main([str(folder), "--url", service.url]) == 1

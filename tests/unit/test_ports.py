@@ -7,6 +7,8 @@ import pytest
 
 from proxy.settings import BadSetting, Settings
 from serve import ports
+from serve.__main__ import alone
+from serve.supervisor import StartError
 from tests.stack import free_ports
 
 
@@ -62,3 +64,12 @@ def test_others_read_the_ports_that_were_chosen(settings):
     assert (
         ports.read(Settings(port=settings.port, run_dir=settings.run_dir)).ts_metrics_port == settings.ts_metrics_port
     )
+
+
+def test_two_copies_do_not_share_a_folder(tmp_path):
+    """On two values of HOST both could listen on one PORT, and the second would empty the folder of the first."""
+    settings = Settings(run_dir=tmp_path)
+    with alone(settings), pytest.raises(StartError, match="another copy"), alone(settings):
+        pass
+    with alone(settings):
+        pass
