@@ -107,8 +107,10 @@ def level_of(depth: np.ndarray, threshold: float) -> float:
 
 def _sample(plane: np.ndarray) -> np.ndarray:
     step = max(min(plane.shape) // SAMPLED, 1)
-    sample = plane[::step, ::step]
-    return plane if step > 1 and misses_strokes(sample, plane) else sample
+    if step == 1:
+        return plane
+    sample = np.ascontiguousarray(plane[::step, ::step])
+    return plane if misses_strokes(sample, plane) else sample
 
 
 def runs_off(mask: np.ndarray, box: Rect) -> bool:

@@ -64,7 +64,8 @@ def _axis(small: np.ndarray) -> np.ndarray | None:
         return None
     step = max(min(small.shape[:2]) // SAMPLED, 1)
     sample = small[::step, ::step].reshape(-1, 3)
-    if any(misses_strokes(sample[:, i], channel) for i, channel in enumerate((first, second, third))):
+    channels = zip(np.ascontiguousarray(sample.T), (first, second, third), strict=True)
+    if any(misses_strokes(part, channel) for part, channel in channels):
         sample = small.reshape(-1, 3)
     paper = [quantile(sample[:, channel], 0.5) for channel in range(3)]
     away = sample.astype(np.float32) - np.array(paper, np.float32)
@@ -79,7 +80,8 @@ def misses_strokes(sample: np.ndarray, plane: np.ndarray) -> bool:
     Thin strokes that are quite upright or level may lie between them.
     """
     low, high, _, _ = cv2.minMaxLoc(plane)
-    return 2 * int(np.ptp(sample)) < high - low
+    first, last, _, _ = cv2.minMaxLoc(sample)
+    return 2 * (last - first) < high - low
 
 
 def ring(plane: np.ndarray) -> np.ndarray:
