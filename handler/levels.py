@@ -65,7 +65,7 @@ def _axis(small: np.ndarray) -> np.ndarray | None:
     step = max(min(small.shape[:2]) // SAMPLED, 1)
     sample = small[::step, ::step].reshape(-1, 3)
     channels = zip(np.ascontiguousarray(sample.T), (first, second, third), strict=True)
-    if any(misses_strokes(part, channel) for part, channel in channels):
+    if step > 1 and any(misses_strokes(part, channel) for part, channel in channels):
         sample = small.reshape(-1, 3)
     paper = [quantile(sample[:, channel], 0.5) for channel in range(3)]
     away = sample.astype(np.float32) - np.array(paper, np.float32)

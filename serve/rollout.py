@@ -24,7 +24,7 @@ from serve import ports
 from serve.archive import BrokenArchive, copy, verified_version
 from serve.logs import failure
 from serve.process import ManagedProcess
-from serve.supervisor import RESTART
+from serve.supervisor import END, RESTART
 from serve.temporary import temporary_folder
 from serve.torchserve_command import ROOT, command, environment
 
@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--back", action="store_true", help="return to the archive before the last rollout")
     back = parser.parse_args().back
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in END:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     try:
@@ -138,7 +138,7 @@ def answers(settings: Settings, key: str) -> bool:
 @contextmanager
 def diverted(settings: Settings, spare: Settings) -> Iterator[None]:
     """Send new batches to the spare ports meanwhile. Signals are ignored from here on: halfway is no place to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in END:
         signal.signal(number, signal.SIG_IGN)
     standby, written = settings.home / STANDBY, settings.home / "rollout" / STANDBY
     where = {"port": spare.ts_inference_port, "key_file": str(spare.ts_key_file), "pid": os.getpid()}
