@@ -50,8 +50,9 @@ def granian(app: App, settings: Settings, listener: socket.socket, listeners: in
         log_enabled=False,
         log_dictconfig={"incremental": True, "handlers": {}},  # else it closes every logging handler of the process
     )
-    # Granian would open a socket of its own, which two programs can share unnoticed (SO_REUSEPORT).
-    holder = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg]
+    # Granian would open a socket of its own, which two programs can share unnoticed (SO_REUSEPORT). It closes the
+    # descriptor that it is given, which must not be the listener's: by then the number may be another file's.
+    holder = SocketHolder(os.dup(listener.fileno()), False, BACKLOG)  # type: ignore[call-arg]
     server._init_shared_socket = lambda: setattr(server, "_shd", holder)  # type: ignore[method-assign]
     return server
 
@@ -113,7 +114,7 @@ def accept_nothing(listener: socket.socket) -> None:
     """Refuse connections from now on, and let Granian accept those that are there.
 
     The listener is bound to a network interface that does not exist, so nothing new finds it (socket(7); without
-    privileges since Linux 5.7). Closing it would reset connections that a client has just opened.
+    privileges since Linux 5.7). Closing Granian's descriptor too would reset connections that a client has just opened.
     """
-    with suppress(OSError):  # an older kernel: one of those may be reset
+    with listener, suppress(OSError):  # an older kernel: one of those may be reset
         listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)

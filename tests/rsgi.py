@@ -56,15 +56,16 @@ class Answer(NamedTuple):
 async def serving(app: App, settings: Settings | None = None, listeners: int = 1) -> AsyncIterator[int]:
     """The port at which the real HTTP server answers with `app`, as `python -m proxy` runs it on so many listeners."""
     [listener] = listen("127.0.0.1", 0)
-    server = granian(app, settings or Settings(), listener, listeners)
-    task = asyncio.create_task(server.serve())
-    sweeps = asyncio.create_task(_sweep(app))
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        sweeps.cancel()
-        server.stop()
-        await asyncio.wait([task], timeout=5)
+    with listener:
+        server = granian(app, settings or Settings(), listener, listeners)
+        task = asyncio.create_task(server.serve())
+        sweeps = asyncio.create_task(_sweep(app))
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            sweeps.cancel()
+            server.stop()
+            await asyncio.wait([task], timeout=5)
 
 
 async def _sweep(app: App) -> None:

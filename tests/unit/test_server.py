@@ -121,6 +121,23 @@ async def draining(**settings):
     finally:
         server.stop()
         await asyncio.wait([task], timeout=5)
+        listener.close()
+
+
+def test_the_http_server_closes_no_descriptor_but_its_own():
+    """A second close of the listener's number would hit whatever file has it by then."""
+
+    async def scenario():
+        with listen("127.0.0.1", 0)[0] as listener:
+            server = granian(App({"/": ("POST", echo)}, ("*",), ()), Settings(), listener)
+            task = asyncio.create_task(server.serve())
+            assert (await fetch(listener.getsockname()[1], "/", b"x")).status == 200
+            server.stop()
+            await asyncio.wait_for(task, 5)
+            await asyncio.sleep(0.2)  # Granian's threads end a moment later
+            return listener.getsockname()  # raises OSError where it is closed
+
+    assert asyncio.run(scenario())[0] == "127.0.0.1"
 
 
 def test_a_drain_waits_for_the_requests_in_flight():
