@@ -61,14 +61,10 @@ class Endpoints:
         largest = self._settings.max_body_bytes
         try:
             found = images(request, await self._reader.read(request, length, max_bytes), max_images)
-            results: list[Result] = [errors.BodyTooLarge(largest)] * len(found)
-            fitting = [at for at, image in enumerate(found) if len(image) <= largest]
-            predicted = await self._predict(request, [found[at] for at in fitting], flags)
+            predicted = iter(await self._predict(request, [each for each in found if len(each) <= largest], flags))
         finally:
             self._admission.release(request)
-        for at, result in zip(fitting, predicted, strict=True):
-            results[at] = result
-        return results
+        return [next(predicted) if len(each) <= largest else errors.BodyTooLarge(largest) for each in found]
 
     async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
         deadline = monotonic() + self._settings.deadline_seconds
