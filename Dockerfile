@@ -23,7 +23,8 @@ RUN python -m venv .venv \
     # a tenth of the image that only building against torch needs
     && rm -rf .venv/lib/python*/site-packages/torch/test .venv/lib/python*/site-packages/torch/include
 COPY . .
-RUN touch .venv/.client && make .venv/torchserve.aot model_store/mnist.mar
+# A checkout made under umask 077 can be read by its owner only.
+RUN chmod -R g+rX . && touch .venv/.client && make .venv/torchserve.aot model_store/mnist.mar
 
 FROM ${BASE}
 # Any user of group 0 may run it, as OpenShift wants: the group has the user's rights.

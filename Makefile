@@ -2,8 +2,10 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# the first of these that there is: a system's python3 may be older than 3.11
-PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name && break; done)
+# the first of these that works and is new enough: a system's python3 may be older, a shim of pyenv may stand for nothing
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  $$name -c '$(NEW_ENOUGH)' 2>/dev/null && command -v $$name && break; done)
 VERSION ?= 1.0
 # which packages of requirements.txt are there: for the service and its client, for training, for tests
 INSTALLED := $(VENV)/.client
@@ -110,7 +112,7 @@ clean: ## leave a fresh clone: remove environment, archive, data, logs and cache
 	@git clean -fdXq
 
 $(INSTALLED) $(TRAINING) $(TESTS) $(MUTANTS): $(VENV)/.%: requirements.txt
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' \
 	  || { echo "error: Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m serve.install $*

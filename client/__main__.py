@@ -22,19 +22,22 @@ def main(words: list[str] | None = None) -> int:
     options = parser().parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
-    pictures = list(find(options.pictures))
-    if not pictures:
-        print("error: no pictures there; name files, folders or globs", file=sys.stderr)
-        return 2
-    service = Service(options.url, options.key, options.details)
     try:
+        pictures = list(find(options.pictures))
+        if not pictures:
+            print("error: no pictures there; name files, folders or globs", file=sys.stderr)
+            return 2
+        service = Service(options.url, options.key, options.details)
         failed = show(service.read(pictures, options.batch), pictures, options)
+        sys.stdout.flush()
     except ServiceFailure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `| head` has seen enough
+    except OSError as error:  # of standard output
+        if not isinstance(error, BrokenPipeError):  # that is `| head`, which has seen enough
+            print(f"error: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if failed:

@@ -1,5 +1,6 @@
 """The words of the command line -> pictures: files as named, what folders hold, what globs match, standard input."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,11 @@ class Picture:
 
     def bytes(self) -> bytes:
         """Its bytes. Raises OSError."""
-        return sys.stdin.buffer.read() if self.path is None else self.path.read_bytes()
+        if self.path:
+            return self.path.read_bytes()
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "standard input is closed")
+        return sys.stdin.buffer.read()
 
 
 def find(words: Iterable[str]) -> Iterator[Picture]:

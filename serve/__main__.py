@@ -25,8 +25,7 @@ def main() -> None:
     signals = received_signals()
     try:
         check_installation()
-        settings = with_free_ports(from_environment())
-        with alone(settings):
+        with free_ports(from_environment()) as settings, alone(settings):
             with suppress(FileNotFoundError):
                 shutil.rmtree(settings.home)
             (settings.home / "logs").mkdir(parents=True)
@@ -60,12 +59,13 @@ def received_signals() -> deque[int]:
     return signals
 
 
-def with_free_ports(settings: Settings) -> Settings:
+@contextmanager
+def free_ports(settings: Settings) -> Iterator[Settings]:
     """The settings with TorchServe's ports as they will be; says so where a default has given way."""
-    free = ports.choose(settings)
-    if free != settings:
-        print(f"TorchServe's usual ports are taken; it listens on {ports.in_words(free)}", flush=True)
-    return free
+    with ports.chosen(settings) as chosen:
+        if chosen != settings:
+            print(f"TorchServe's usual ports are taken; it listens on {ports.in_words(chosen)}", flush=True)
+        yield chosen
 
 
 if __name__ == "__main__":

@@ -9,10 +9,15 @@ import tempfile
 from pathlib import Path
 
 from proxy.settings import Settings
+from serve.checks import MissingError, check_installation
 from serve.torchserve_command import CACHE, CONFIG, environment, jvm
 
 
 def main() -> None:
+    try:
+        check_installation()
+    except MissingError as error:
+        raise SystemExit(f"error: {error}") from error
     print("recording what TorchServe's JVM loads (once; some seconds)", flush=True)
     with tempfile.TemporaryDirectory(prefix="mnist-") as name:
         record(Path(name))

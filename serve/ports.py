@@ -1,13 +1,16 @@
 """Which ports TorchServe gets: those that are set; a default that is taken gives way to the next free port.
 
 settings -> PORT and the ports that are set must be free -> the other defaults, or 8083 and up -> ports.json
+
+TorchServe listens a second after its ports are chosen. Until then a claim keeps other copies of the service off them.
 """
 
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +22,54 @@ SPARE = range(8083, 65536)  # where to look for a free port: from the last defau
 FILE = "ports.json"  # {"proxy": 3001, "inference": 8080, "management": 8081, "metrics": 8082}
 
 
-def choose(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings with ports that can be listened on, all of them at one time.
+@contextmanager
+def chosen(settings: Settings, environment: Mapping[str, str] = os.environ) -> Iterator[Settings]:
+    """The settings with ports that can be listened on, all of them at one time, claimed as long as the block lasts.
 
     Raises:
         BadSetting: a port that was set is taken, or named by two settings.
     """
-    chosen: dict[str, Any] = {}
-    with ExitStack() as sockets:
-        for each in listen(settings.host, settings.port):
-            sockets.enter_context(each)
-        fields = [f"ts_{name}_port" for name in NAMES]
-        for field in sorted(fields, key=lambda field: field.upper() not in environment):  # those that are set first
-            port: int = getattr(settings, field)
-            candidates = [port] if field.upper() in environment else [port, *SPARE]
-            chosen[field] = _bind(field.upper(), candidates, sockets)
-    return settings.model_copy(update=chosen)
+    found: dict[str, Any] = {}
+    with ExitStack() as claims:
+        with ExitStack() as sockets:
+            for each in listen(settings.host, settings.port):
+                sockets.enter_context(each)
+            fields = [f"ts_{name}_port" for name in NAMES]
+            for field in sorted(fields, key=lambda field: field.upper() not in environment):  # those that are set first
+                port: int = getattr(settings, field)
+                candidates = [port] if field.upper() in environment else [port, *SPARE]
+                found[field] = _bind(field.upper(), candidates, sockets, claims)
+        yield settings.model_copy(update=found)
 
 
-def spare(settings: Settings) -> Settings:
-    """The settings with three other ports for TorchServe, all free."""
-    with ExitStack() as sockets:
-        return _with_ports(settings, {name: _bind(name, SPARE, sockets) for name in NAMES})
+@contextmanager
+def spare(settings: Settings) -> Iterator[Settings]:
+    """The settings with three other ports for TorchServe, all free, and claimed as long as the block lasts."""
+    with ExitStack() as claims:
+        with ExitStack() as sockets:
+            found = {name: _bind(name, SPARE, sockets, claims) for name in NAMES}
+        yield _with_ports(settings, found)
 
 
-def _bind(name: str, candidates: Iterable[int], sockets: ExitStack) -> int:
-    """The first of the ports that is free on loopback; it stays ours until `sockets` closes."""
+def _bind(name: str, candidates: Iterable[int], sockets: ExitStack, claims: ExitStack) -> int:
+    """The first of the ports that is free on loopback and claimed by no other copy; it is ours until both close."""
     failure = None
     for port in candidates:
         try:
             sockets.enter_context(socket.create_server(("127.0.0.1", port)))
+            _claim(port, claims)
         except OSError as error:
             failure = failure or f"{name}: cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}"
         else:
             return port
     raise BadSetting(failure)
+
+
+def _claim(port: int, claims: ExitStack) -> None:
+    """Bind an abstract name (unix(7)): it needs no file and goes with this process. Raises OSError if it is taken."""
+    claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+    if sys.platform == "linux":  # others have no such names
+        claim.bind(f"\0mnist-port-{port}")
 
 
 def in_words(settings: Settings) -> str:

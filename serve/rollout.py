@@ -86,22 +86,22 @@ def roll_out(settings: Settings, archive: Path, temp: Path) -> None:
         raise RolloutError("the service is not ready")
     print(f"version {new_version} starts beside version {old_version}", flush=True)
     logs.mkdir(exist_ok=True)
-    spare = ports.spare(settings.model_copy(update={"ts_key_file": temp / "key_file.json"}))
-    standby = ManagedProcess(
-        "the new version",
-        partial(command, new, temp),
-        cwd=temp,
-        environment=environment(spare, logs, temp),
-        output=logs / "jvm.log",
-        batch=True,
-    )
-    try:
-        prove(spare, lambda: standby.keep_running() or failure(logs))
-        print(f"version {new_version} works; it answers while TorchServe starts again", flush=True)
-        with diverted(settings, spare):
-            renew(settings, new)
-    finally:
-        standby.stop(10)
+    with ports.spare(settings.model_copy(update={"ts_key_file": temp / "key_file.json"})) as spare:
+        standby = ManagedProcess(
+            "the new version",
+            partial(command, new, temp),
+            cwd=temp,
+            environment=environment(spare, logs, temp),
+            output=logs / "jvm.log",
+            batch=True,
+        )
+        try:
+            prove(spare, lambda: standby.keep_running() or failure(logs))
+            print(f"version {new_version} works; it answers while TorchServe starts again", flush=True)
+            with diverted(settings, spare):
+                renew(settings, new)
+        finally:
+            standby.stop(10)
     print(f"version {new_version} is served ({monotonic() - started:.1f} s); to return: make rollback", flush=True)
 
 

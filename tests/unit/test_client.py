@@ -227,3 +227,20 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(folder, service, monkeypatc
     monkeypatch.setattr("os.walk", listed)
     service.answers = [results(GOOD)]
     assert main([str(folder), "--url", service.url]) == 1
+
+
+def test_what_cannot_be_written_is_one_line(service, folder):
+    service.answers = [results(GOOD)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "client", str(folder / "b.png"), "--url", service.url],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_closed_standard_input_is_an_unreadable_file(folder):
+    closed = ["sh", "-c", 'exec "$0" -m client - --format csv <&-', sys.executable]
+    done = subprocess.run(closed, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "unreadable_file" in done.stdout
