@@ -34,6 +34,8 @@ BESIDE = 0.08  # of the main component's height; a tall part with such a gap to 
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
+REACH = 0.12  # of a digit's longer side; uneven strokes are made as strong as the strongest within this ...
+PALEST = 26.0  # ... but for what is paler than this, of 255
 
 _SQUARE = np.ones((3, 3), np.uint8)
 
@@ -115,17 +117,31 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str]]:
     odd: list[str] = []
     if count > 2:  # the statistics take most of the time, and one component needs none
         _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
-        kept, odd = _parts(ink.depth[top : top + height, left : left + width], labels, stats)
+        groups = _groups(inner, labels, count) if ink.even else np.arange(count)
+        kept, odd = _parts(ink.depth[top : top + height, left : left + width], labels, stats, groups)
         mask = np.zeros_like(mask)
         mask[top : top + height, left : left + width] = np.isin(labels, kept) * np.uint8(255)
         left, top, width, height = cv2.boundingRect(mask)
     if not ink.even and runs_off(mask, (left, top, width, height)):
         odd.append("cropped")
-    return None if count == 2 and ink.noise == 0 else mask, (left, top, left + width, top + height), odd
+    alone = count == 2 and ink.noise == 0 and not ink.uneven
+    return None if alone else mask, (left, top, left + width, top + height), odd
 
 
-def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[list[int], list[str]]:
-    """Labels of the main component and of those that belong to it (not faint, no specks, not far), and what is odd."""
+def _groups(mask: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """For each label the number of its group: components with gaps of at most two pixels between them. 0 has 0."""
+    _, joined = cv2.connectedComponents(cv2.dilate(mask, _SQUARE), connectivity=8)
+    groups = np.zeros(count, int)
+    groups[labels] = joined
+    groups[0] = 0
+    return groups
+
+
+def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray) -> tuple[list[int], list[str]]:
+    """Labels of the main component and of what belongs to it, and what is odd.
+
+    To it belong the others of its group, and those that are neither faint, nor specks, nor far.
+    """
     mass = np.bincount(labels.ravel(), depth.ravel())
     mass[0] = 0
     mean = mass / np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
@@ -135,13 +151,13 @@ def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> tuple[li
     down = np.maximum(top - (top[main] + height[main]), top[main] - (top + height))
     dark = mean > FAINT * mean[main]
     near = np.maximum(across, down) <= FARTHEST * max(width[main], height[main])
-    kept = dark & near & (mass > SPECK * mass[main])
+    kept = dark & near & (mass > SPECK * mass[main]) | (groups == groups[main])
     odd = []
     if (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any() or (
         dark & ~near & (mass > 0.4 * mass[main])
     ).any():
         odd.append("several_shapes")
-    if len(mass) > MANY and mass[main] < 0.5 * mass.sum():
+    if len(np.unique(groups)) > MANY and mass[main] < 0.5 * mass.sum():
         odd.append("cluttered")
     return [int(i) for i in np.flatnonzero(kept)], odd
 
@@ -165,10 +181,20 @@ def _strokes(ink: Ink, keep: np.ndarray | None, box: Box) -> np.ndarray:
         level, noise = level_of(depth, ink.threshold), noise_of(part)
     low = min(2 * noise, 0.4 * level)
     strokes = cv2.addWeighted(depth, 255 / (level - low), depth, 0, -255 * low / (level - low))
+    if ink.uneven:
+        strokes = _evened(strokes)
     if keep is not None:
         near = cv2.dilate(keep[top:bottom, left:right], _SQUARE)
         strokes = cv2.bitwise_and(strokes, cv2.resize(near, size, interpolation=cv2.INTER_NEAREST))
     return _boxed(strokes)
+
+
+def _evened(strokes: np.ndarray) -> np.ndarray:
+    """Pale strokes made as strong as others; soft edges stay soft, since a stroke is stronger nearby."""
+    reach = round(REACH * max(strokes.shape)) | 1
+    strongest = cv2.blur(cv2.dilate(strokes, np.ones((reach, reach), np.uint8)), (reach, reach))
+    gain = 255 / np.maximum(strongest, PALEST).astype(np.float32)
+    return np.minimum(strokes * gain, 255).astype(np.uint8)
 
 
 def _thickened(strokes: np.ndarray) -> np.ndarray:

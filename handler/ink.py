@@ -17,6 +17,8 @@ BLANK = 10.0  # grey levels; less contrast than this is no ink
 SAMPLED = 32  # pixels of the shorter side; a sample tells levels as well as the whole
 EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of one level differ by less
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
+PALE = 0.15  # of full ink; on even paper so little is ink as well where it goes on from a stroke
+_SQUARE = np.ones((3, 3), np.uint8)
 
 
 Rect = Sequence[int]  # left, top, width, height, as OpenCV's
@@ -33,6 +35,7 @@ class Ink(NamedTuple):
     sign: 1 where ink is lighter than paper, -1 where it is darker, 0 where both occur.
     threshold, level, noise: between paper and ink; of full ink; standard deviation of the paper. All in grey levels.
     even: whether the paper is of one level and the frame free of ink.
+    uneven: whether the mask has pale strokes, too, which are below the threshold.
     """
 
     levels: Levels
@@ -45,6 +48,7 @@ class Ink(NamedTuple):
     level: float
     noise: float
     even: bool
+    uneven: bool
 
     @property
     def blank(self) -> bool:
@@ -67,7 +71,25 @@ def find_ink(levels: Levels) -> Ink:
     noise = min(1.4826 * off, noise_of(small)) if off else 0.0
     threshold, level = _levels(depth, noise)
     _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
-    return Ink(levels, paper, depth, mask, cv2.boundingRect(mask), sign, threshold, level, noise, even)
+    whole = _with_pale_strokes(depth, mask, max(PALE * level, 4 * noise)) if even else mask
+    uneven = whole is not mask
+    return Ink(levels, paper, depth, whole, cv2.boundingRect(whole), sign, threshold, level, noise, even, uneven)
+
+
+def _with_pale_strokes(depth: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
+    """The mask, and what is over `least` and at most two pixels away from it or from what was added.
+
+    A pencil presses unevenly, and a thin drawing that is reduced without smoothing gets pale and broken strokes.
+    """
+    _, pale = cv2.threshold(depth, least, 255, cv2.THRESH_BINARY)
+    if not cv2.countNonZero(cv2.subtract(pale, cv2.dilate(mask, _SQUARE))):  # nothing but the strokes' soft edges
+        return mask
+    _, groups = cv2.connectedComponents(cv2.dilate(pale, _SQUARE), connectivity=8)
+    groups[pale == 0] = 0
+    of_strokes = np.zeros(int(groups.max()) + 1, bool)
+    of_strokes[groups[mask > 0]] = True
+    of_strokes[0] = False
+    return of_strokes[groups] * np.uint8(255)
 
 
 def _even_paper(small: np.ndarray) -> tuple[np.ndarray | int, int, bool, float]:

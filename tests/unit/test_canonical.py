@@ -155,3 +155,28 @@ def test_mnists_own_are_recognized_and_their_neighbours_are_not():
     assert settled.all()
     assert np.array_equal(cleaned[:, 0, 0], np.zeros(10))
     assert BOX == 20
+
+
+def test_a_stroke_that_pales_stays_whole():
+    """A pencil that presses less on one side: the pale side is part of the digit, and as strong as the other."""
+    zero = larger(DIGITS[0], 4)
+    pale = zero.copy()
+    pale[:, 56:] = pale[:, 56:] // 5
+    assert unlike(picture_of(255 - pale), picture_of(255 - zero)) < 0.3
+
+
+def test_a_thin_line_with_gaps_stays_whole():
+    drawing = np.full((40, 40), 255, np.uint8)
+    cv2.ellipse(drawing, (20, 20), (7, 11), 0, 0, 360, 120)
+    broken = drawing.copy()
+    broken[10:30:3, 22:] = 255  # every third row of its right half is lost ...
+    broken[11:30:3, 22:] = 255 - (255 - broken[11:30:3, 22:]) // 4  # ... and every third is pale
+    assert unlike(picture_of(broken), picture_of(drawing)) < 0.4
+    assert "cluttered" not in canonicalize(broken).warnings
+
+
+def test_pale_ink_away_from_the_digit_is_left_out():
+    seven = larger(DIGITS[7], 4)
+    smudged = 255 - seven
+    smudged[50:60, 4:14] = 215
+    assert unlike(picture_of(smudged), picture_of(255 - seven)) < 0.05

@@ -47,6 +47,24 @@ def pen(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return 255 - drawn if rng.random() < 0.7 else drawn
 
 
+def pencil(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Strokes on clean paper, pale down to a tenth where the hand pressed less."""
+    ink = _larger(picture, rng).astype(np.float32) / 255
+    pressure = rng.uniform(0.1, 1, (int(rng.integers(2, 6)),) * 2).astype(np.float32)
+    return (255 - ink.clip(0, 1) * cv2.resize(pressure, ink.shape[::-1]) * rng.uniform(150, 255)).astype(np.uint8)
+
+
+def gappy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A thin line that was reduced to 24 to 47 pixels without smoothing: pale, and with gaps."""
+    middle = _skeleton(cv2.resize(picture, (112, 112), interpolation=cv2.INTER_CUBIC) > 110)
+    side = int(rng.integers(24, 48))
+    line = cv2.dilate(middle, np.ones((2, 2), np.uint8))
+    drawn = cv2.resize(line, (3 * side, 3 * side), interpolation=cv2.INTER_AREA)
+    ink = np.minimum(drawn[1::3, 1::3] * 1.6, 255) * rng.uniform(0.5, 1)
+    margin = int(rng.integers(1, 8))
+    return 255 - cv2.copyMakeBorder(ink.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
+
+
 def slanted(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Turned, sheared, wider or taller."""
     turn = np.eye(2) + rng.normal(0, 0.12, (2, 2))
@@ -75,7 +93,7 @@ def small(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return 255 - cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
-STYLES: tuple[Style, ...] = (plain, brush, pen, slanted, among_lines, tight, small)
+STYLES: tuple[Style, ...] = (plain, brush, pen, pencil, gappy, slanted, among_lines, tight, small)
 
 
 def _larger(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
