@@ -17,7 +17,8 @@ BLANK = 10.0  # grey levels; less contrast than this is no ink
 SAMPLED = 32  # pixels of the shorter side; a sample tells levels as well as the whole
 EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of one level differ by less
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
-PALE = 0.15  # of full ink; on even paper so little is ink as well where it goes on from a stroke
+PALE = 0.15  # of full ink; on even paper so little is ink as well where it goes on from a stroke ...
+EDGE = 28  # ... unless it is no farther from one than this part of the image's side: then it is the stroke's soft edge
 _SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -82,7 +83,8 @@ def _with_pale_strokes(depth: np.ndarray, mask: np.ndarray, least: float) -> np.
     A pencil presses unevenly, and a thin drawing that is reduced without smoothing gets pale and broken strokes.
     """
     _, pale = cv2.threshold(depth, least, 255, cv2.THRESH_BINARY)
-    if not cv2.countNonZero(cv2.subtract(pale, cv2.dilate(mask, _SQUARE))):  # nothing but the strokes' soft edges
+    wide = max(max(depth.shape) // EDGE, 1) * 2 + 1
+    if not cv2.countNonZero(cv2.subtract(pale, cv2.dilate(mask, np.ones((wide, wide), np.uint8)))):
         return mask
     _, groups = cv2.connectedComponents(cv2.dilate(pale, _SQUARE), connectivity=8)
     groups[pale == 0] = 0

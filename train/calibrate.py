@@ -22,7 +22,8 @@ import vote
 from digit import CLASS_NAMES
 from lenet import LeNet
 from reader import Origin, Reading, read
-from train import mnist
+from train import habits, mnist
+from train.habits import Habits
 from train.measure import logits_of
 from train.own_model import WEIGHTS
 from train.research.non_digits import NON_DIGITS
@@ -148,7 +149,8 @@ def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
 
 def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Encoded images of each kind, with the labels of those that are digits; -1 is no label."""
-    pictures, labels = as_they_are(train)
+    written = habits.write(train.pictures, train.labels, Habits(), torch.Generator().manual_seed(0))
+    pictures, labels = written.numpy(), train.labels.numpy()
     for style in STYLES:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
         yield [png(style(pictures[i], rng)) for i in chosen], labels[chosen]

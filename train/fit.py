@@ -27,7 +27,7 @@ from tqdm import tqdm
 import lenet
 from digit import MODEL_FILE
 from lenet import LeNet
-from train import augment, loop, mnist, own_model, teacher
+from train import augment, habits, loop, mnist, own_model, teacher
 from train.loop import Renderings, Run
 from train.measure import accuracy, cross_entropy, logits_of, pixels_of, temperature_of
 from train.mnist import Digits
@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     plan = QUICK if args.quick else FULL
     plan = replace(plan, student=replace(plan.student, epochs=args.epochs or plan.student.epochs))
+    if args.model != own_model.MNIST:
+        plan = replace(plan, habits=None)
     quick_mnist = args.quick and args.model == own_model.MNIST
     out = args.out or (RUN / f"quick-{args.seeds[0]}.pt" if quick_mnist else own_model.weights_of(args.model))
     try:
@@ -90,7 +92,7 @@ class Trainer:
         torch.set_num_threads(1)
         torch.set_float32_matmul_precision("high")  # of CUDA; the CPU's stays exact
         self._pool = ThreadPoolExecutor(1 if device == "cuda" else 2)
-        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, loop, teacher, lenet))]
+        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, habits, loop, teacher, lenet))]
         self._key = digest(
             b"".join(file.read_bytes() for file in files),
             device,
@@ -105,16 +107,16 @@ class Trainer:
             data = self.renderings(plan.student)
             if plan.teacher:
                 data = replace(data, taught=self.logits(data))
-            first = self.trained([seeded(LeNet, seed) for seed in seeds], plan.student, seeds, data, "student")
-            runs = [first]
-            if plan.finish and not self.stopped.is_set():
-                mild = self.renderings(plan.finish)
-                nets = [net for run in first for net in run.nets()]
-                runs.append(self.trained(nets, plan.finish, seeds, mild, "finish"))
+            runs = [self.trained([seeded(LeNet, seed) for seed in seeds], plan.student, seeds, data, "student")]
+            for name, recipe in (("finish", plan.finish), ("habits", plan.habits)):
+                if recipe and not self.stopped.is_set():
+                    nets = [net for run in runs[-1] for net in run.nets()]
+                    runs.append(self.trained(nets, recipe, seeds, self.renderings(recipe), name))
         except KeyboardInterrupt:  # before LeNet's turn
             self.stopped.set()
             return [LeNet() for _ in seeds], [[] for _ in seeds]
-        nets = [net.cpu() for run in (runs[-1] if runs[-1][0].epoch else first) for net in run.nets()]
+        last = next((stage for stage in reversed(runs) if stage[0].epoch), runs[0])
+        nets = [net.cpu() for run in last for net in run.nets()]
         histories: list[list[dict]] = [[] for _ in seeds]
         for stage in runs:
             for history, more in zip(histories, (h for run in stage for h in run.history), strict=True):
@@ -168,6 +170,9 @@ class Trainer:
                 def render(index: int) -> None:
                     generator = torch.Generator(self.device).manual_seed(index)
                     originals = self.train.pictures.to(self.device)
+                    if recipe.habits:
+                        labels = self.train.labels.to(self.device)
+                        originals = habits.write(originals, labels, recipe.habits, generator)
                     copies[index] = augment.augment(originals, recipe.distortion, generator)
                     bar.update()
 
@@ -178,7 +183,7 @@ class Trainer:
         return Renderings(pictures.to(self.device), self.train.labels.to(self.device))
 
     def _named(self, recipe: Recipe) -> str:
-        return digest(self._key, asdict(recipe.distortion), recipe.renderings)
+        return digest(self._key, asdict(recipe.distortion), recipe.renderings, recipe.habits and asdict(recipe.habits))
 
     def logits(self, data: Renderings) -> Tensor:
         """The mean of the teachers' logits for every picture, float32 [r, n, classes]."""

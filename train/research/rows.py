@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
-from train import mnist
-from train.research import lines, uploads
+from train import habits, mnist
+from train.habits import Habits
+from train.research import lines, styles, uploads
 from train.research.corruptions import SEEN, UNSEEN
 
 N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
 CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST
-REDRAWN, PHOTO, LINES, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
-    "MNIST redrawn", "photo", "MNIST among lines", "MNIST-C, families also trained with",
+REDRAWN, PHOTO, LINES, UNEVEN, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
+    "MNIST redrawn", "photo", "MNIST among lines", "uneven strokes", "MNIST-C, families also trained with",
     "MNIST-C, families never seen", "other writers", "no digits, flagged", "MNIST, flagged wrongly",
 )  # fmt: skip
 
@@ -85,9 +87,14 @@ def rows_of(quick: bool) -> list[Row]:
         of_test(PHOTO, "motion photo", uploads.motion_photos, few, must=0.98, drawn="with a film behind its end"),
         of_test(PHOTO, "straightened photo", uploads.straightened_photos, few, drawn="turned on a transparent ground"),
         *_among_lines(pictures[:few], labels[:few]),
+        of_test(UNEVEN, "pencil", uploads.drawn_by(styles.pencil), few, must=0.98,
+                drawn="pale where the hand presses less"),
+        of_test(UNEVEN, "thin line with gaps", uploads.drawn_by(styles.gappy), few, must=0.96,
+                drawn="reduced to 24 to 47 pixels without smoothing"),
         *(of_test(SEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in SEEN),
         *(of_test(UNSEEN_GROUP, _words(corruption), uploads.corrupted(corruption)) for corruption in UNSEEN),
         Row(FOREIGN, "load_digits, 8 by 8 pixels", uploads.plain, small[:many], written[:many], 0.96),
+        *_written_elsewhere(test, many),
         Row(FLAGGED, "Fashion-MNIST", uploads.plain, uploads.fashion()[:many], must=0.97),
         Row(FLAGGED, "blank, one colour, noise", uploads.nothing, pictures[: min(few, 900)], must=1.0),
         Row(WRONGLY, "test set", uploads.plain, pictures[:many], must=0.012),
@@ -112,6 +119,18 @@ def _among_lines(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
         among("squared paper, small digits", lines.small_on_squared, None,
               f"digit {_to(lines.SMALL_SQUARED_DIGIT)} squares tall"),
     ]  # fmt: skip
+
+
+def _written_elsewhere(test: mnist.Digits, most: int) -> list[Row]:
+    names = "zeros with a slash", "ones with a flag or a foot", "sevens with a bar"
+    drawn_over = habits.write(test.pictures, test.labels, Habits(1, 1, 1), torch.Generator().manual_seed(0))
+    rows = []
+    for label, name in zip((0, 1, 7), names, strict=True):
+        pictures = drawn_over[test.labels == label][:most].numpy()
+        rows.append(
+            Row(FOREIGN, name, uploads.plain, pictures, np.full(len(pictures), label), 0.94, "drawn on MNIST's")
+        )
+    return rows
 
 
 def _to(low_high: tuple[float, float]) -> str:
