@@ -29,12 +29,13 @@ WORK_BOX = 60  # ... to which a smaller digit is enlarged
 LOW_CONTRAST = 40.0  # grey levels between paper and full ink
 SPECK = 0.08  # of the main component's mass; parts of less are dirt
 FAINT = 0.5  # of its mean depth; parts of less are shadow
+BROKEN = 0.75  # of its group's mass; a main component with less is a piece of a broken digit, as are the others
 FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
-REACH = 0.12  # of a digit's longer side; uneven strokes are made as strong as the strongest within this ...
+REACH = 0.18  # of a digit's longer side; uneven strokes are made as strong as the strongest within this ...
 PALEST = 26.0  # ... but for what is paler than this, of 255
 
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -140,7 +141,7 @@ def _groups(mask: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
 def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray) -> tuple[list[int], list[str]]:
     """Labels of the main component and of what belongs to it, and what is odd.
 
-    To it belong the others of its group, and those that are neither faint, nor specks, nor far.
+    To it belong those that are neither faint, nor specks, nor far, and of a broken digit all of its group.
     """
     mass = np.bincount(labels.ravel(), depth.ravel())
     mass[0] = 0
@@ -151,7 +152,10 @@ def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.
     down = np.maximum(top - (top[main] + height[main]), top[main] - (top + height))
     dark = mean > FAINT * mean[main]
     near = np.maximum(across, down) <= FARTHEST * max(width[main], height[main])
-    kept = dark & near & (mass > SPECK * mass[main]) | (groups == groups[main])
+    kept = dark & near & (mass > SPECK * mass[main])
+    whole = groups == groups[main]
+    if mass[main] < BROKEN * mass[whole].sum():
+        kept |= whole
     odd = []
     if (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any() or (
         dark & ~near & (mass > 0.4 * mass[main])

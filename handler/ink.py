@@ -18,7 +18,7 @@ SAMPLED = 32  # pixels of the shorter side; a sample tells levels as well as the
 EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of one level differ by less
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 PALE = 0.15  # of full ink; on even paper so little is ink as well where it goes on from a stroke ...
-EDGE = 28  # ... unless it is no farther from one than this part of the image's side: then it is the stroke's soft edge
+EDGE = 14  # ... unless it is no farther from one than this part of the image's side: then it is the stroke's soft edge
 _SQUARE = np.ones((3, 3), np.uint8)
 
 

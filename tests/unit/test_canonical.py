@@ -169,8 +169,7 @@ def test_a_thin_line_with_gaps_stays_whole():
     drawing = np.full((40, 40), 255, np.uint8)
     cv2.ellipse(drawing, (20, 20), (7, 11), 0, 0, 360, 120)
     broken = drawing.copy()
-    broken[10:30:3, 22:] = 255  # every third row of its right half is lost ...
-    broken[11:30:3, 22:] = 255 - (255 - broken[11:30:3, 22:]) // 4  # ... and every third is pale
+    broken[10:30:2] = 255
     assert unlike(picture_of(broken), picture_of(drawing)) < 0.4
     assert "cluttered" not in canonicalize(broken).warnings
 
