@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from digit import SIDE
-from ink import Ink, find_ink, level_of, noise_of, runs_off
+from ink import SQUARE, Ink, find_ink, groups_of, level_of, noise_of, runs_off
 from levels import Levels
 from paper import depth_of
 from transparency import opaque
@@ -37,9 +37,6 @@ COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
 REACH = 0.18  # of a digit's longer side; uneven strokes are made as strong as the strongest within this ...
 PALEST = 26.0  # ... but for what is paler than this, of 255
-
-_SQUARE = np.ones((3, 3), np.uint8)
-
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -118,7 +115,9 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str]]:
     odd: list[str] = []
     if count > 2:  # the statistics take most of the time, and one component needs none
         _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
-        groups = _groups(inner, labels, count) if ink.even else np.arange(count)
+        groups = np.arange(count)  # of each label
+        if ink.even:
+            groups[labels] = groups_of(inner)
         kept, odd = _parts(ink.depth[top : top + height, left : left + width], labels, stats, groups)
         mask = np.zeros_like(mask)
         mask[top : top + height, left : left + width] = np.isin(labels, kept) * np.uint8(255)
@@ -127,15 +126,6 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str]]:
         odd.append("cropped")
     alone = count == 2 and ink.noise == 0 and not ink.uneven
     return None if alone else mask, (left, top, left + width, top + height), odd
-
-
-def _groups(mask: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """For each label the number of its group: components with gaps of at most two pixels between them. 0 has 0."""
-    _, joined = cv2.connectedComponents(cv2.dilate(mask, _SQUARE), connectivity=8)
-    groups = np.zeros(count, int)
-    groups[labels] = joined
-    groups[0] = 0
-    return groups
 
 
 def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray) -> tuple[list[int], list[str]]:
@@ -188,7 +178,7 @@ def _strokes(ink: Ink, keep: np.ndarray | None, box: Box) -> np.ndarray:
     if ink.uneven:
         strokes = _evened(strokes)
     if keep is not None:
-        near = cv2.dilate(keep[top:bottom, left:right], _SQUARE)
+        near = cv2.dilate(keep[top:bottom, left:right], SQUARE)
         strokes = cv2.bitwise_and(strokes, cv2.resize(near, size, interpolation=cv2.INTER_NEAREST))
     return _boxed(strokes)
 

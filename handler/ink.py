@@ -19,7 +19,7 @@ EVEN = 0.08  # of the contrast; nineteen twentieths of a frame that is paper of 
 OTHER = 0.3  # of the ink's contrast; what differs from the paper by more to the other side is ink, too
 PALE = 0.15  # of full ink; on even paper so little is ink as well where it goes on from a stroke ...
 EDGE = 14  # ... unless it is no farther from one than this part of the image's side: then it is the stroke's soft edge
-_SQUARE = np.ones((3, 3), np.uint8)
+SQUARE = np.ones((3, 3), np.uint8)
 
 
 Rect = Sequence[int]  # left, top, width, height, as OpenCV's
@@ -86,12 +86,17 @@ def _with_pale_strokes(depth: np.ndarray, mask: np.ndarray, least: float) -> np.
     wide = max(max(depth.shape) // EDGE, 1) * 2 + 1
     if not cv2.countNonZero(cv2.subtract(pale, cv2.dilate(mask, np.ones((wide, wide), np.uint8)))):
         return mask
-    _, groups = cv2.connectedComponents(cv2.dilate(pale, _SQUARE), connectivity=8)
-    groups[pale == 0] = 0
+    groups = groups_of(pale)
     of_strokes = np.zeros(int(groups.max()) + 1, bool)
     of_strokes[groups[mask > 0]] = True
-    of_strokes[0] = False
     return of_strokes[groups] * np.uint8(255)
+
+
+def groups_of(mask: np.ndarray) -> np.ndarray:
+    """Groups of parts with gaps of at most two pixels between them: their numbers, int32 [h, w], 0 where no ink is."""
+    _, groups = cv2.connectedComponents(cv2.dilate(mask, SQUARE), connectivity=8)
+    groups[mask == 0] = 0
+    return groups
 
 
 def _even_paper(small: np.ndarray) -> tuple[np.ndarray | int, int, bool, float]:
