@@ -1,7 +1,7 @@
 """Other readings of an image whose plain one is in doubt: without its lines, and with its edges cut off.
 
 ink that runs off the image or looks like a line or a frame -> lines painted over -> all of it, what lies inside the
-border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each.
+border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each, after those of shapes.py.
 
 Which of them is right is not decided here: the model sees them all (vote.py).
 """
@@ -9,13 +9,15 @@ Which of them is right is not decided here: the model sees them all (vote.py).
 import cv2
 import numpy as np
 
+import shapes
 from canonical import Canonical, drawn
 from ink import Ink, find_ink, noise_of
 from levels import Levels
 from rulings import painted_over
 
 ODD = {"cluttered", "cropped", "several_shapes"}  # warnings of a reading that may be of more than the digit
-CUTS = (0.08, 0.14, 0.2)  # of each side
+CUTS = (0.08, 0.14, 0.2)  # of each side ...
+CUT = 7.0  # ... and what counts in the vote where all is cut off
 LONG = 0.75  # of a side; ink that runs straight for so long may be a line: a digit with MNIST's margin has 0.72
 SLOPE = 0.04  # rise over run of such a line: 2.3 degrees
 FRAME = 0.5  # of a side at least; ink that covers three of its own sides may be a frame ...
@@ -24,15 +26,16 @@ STRIP = 0.06  # ... within so much of the ink's height or width
 SMALLEST = 16  # pixels; of an image with a shorter side there is nothing to spare
 
 
-def in_doubt(ink: Ink, plain: Canonical) -> bool:
-    """Whether the plain reading is odd, ink runs off the image, or lies as a line or a frame would."""
-    if ink.blank:
-        return not ink.even
-    return not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
-
-
 def others(ink: Ink, plain: Canonical) -> list[Canonical]:
-    """Up to five readings beside the plain one; none where there are no lines and nothing could be cut off."""
+    """Up to nine readings beside the plain one; none where nothing is in doubt."""
+    if ink.blank:
+        return [] if ink.even else _without_lines(ink, plain)
+    in_doubt = not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
+    return shapes.others(ink, plain) + (_without_lines(ink, plain) if in_doubt else [])
+
+
+def _without_lines(ink: Ink, plain: Canonical) -> list[Canonical]:
+    """Up to five readings; none where there are no lines and nothing could be cut off."""
     plane = ink.levels.grey(ink.levels.pixels[-2:][0])
     rulings = painted_over(plane, noise_of(plane))
     if not rulings.found and (not ink.cropped or "cluttered" in plain.warnings):
@@ -42,12 +45,12 @@ def others(ink: Ink, plain: Canonical) -> list[Canonical]:
     found = [_reading(inner)] if inner.shape != plane.shape else []
     found += [_reading(rulings.plane)] if rulings.found else []
     if min(plane.shape) >= SMALLEST:
-        found += [_reading(_less(rulings.plane, cut))._replace(cut=cut) for cut in CUTS]
+        found += [_reading(_less(rulings.plane, cut), CUT * cut) for cut in CUTS]
     return found
 
 
-def _reading(plane: np.ndarray) -> Canonical:
-    return drawn(find_ink(Levels(plane)))
+def _reading(plane: np.ndarray, doubt: float = 0.0) -> Canonical:
+    return drawn(find_ink(Levels(plane)))._replace(doubt=doubt)
 
 
 def _less(plane: np.ndarray, cut: float) -> np.ndarray:

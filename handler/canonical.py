@@ -32,6 +32,10 @@ FAINT = 0.5  # of its mean depth; parts of less are shadow
 BROKEN = 0.75  # of its group's mass; a main component with less is a piece of a broken digit, as are the others
 FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
+ROUND = 0.75  # width over height at least; what is narrower and goes round others is a zero with a slash or a dot ...
+ENCLOSED = 0.3  # ... and of its height; what is lower than this is no digit in a ring
+LARGE = 0.15  # of the main component's mass; others that have as much are large, and may be no part of the digit ...
+EXTENDED = 0.35  # ... as are those that are kept and so long, measured by its longer side
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
@@ -47,13 +51,17 @@ class Canonical(NamedTuple):
     picture: uint8 [28, 28].
     warnings: what its making gave rise to.
     coarse: whether it had to be enlarged much.
-    cut: share of the image that had been cut off each side.
+    doubt: how much less it is believed than others from the start, as a cost in the vote.
+    parts: how many large connected components the ink has.
+    thin: whether strokes had to be thickened.
     """
 
     picture: np.ndarray
     warnings: tuple[str, ...]
     coarse: bool
-    cut: float = 0.0
+    doubt: float = 0.0
+    parts: int = 1
+    thin: bool = False
 
 
 def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,34 +110,40 @@ def drawn(ink: Ink) -> Canonical:
     warnings = ["low_contrast"] if ink.level < LOW_CONTRAST else []
     if ink.sign < 0:
         warnings.append("inverted")
-    keep, box, odd = _digit(ink)
+    keep, box, odd, parts = _digit(ink)
     side = max(box[2] - box[0], box[3] - box[1]) << len(ink.levels.pixels) - 1
-    return Canonical(_placed(_thickened(_strokes(ink, keep, box))), (*warnings, *odd), side < COARSE)
+    strokes = _strokes(ink, keep, box)
+    thickened = _thickened(strokes)
+    thin = thickened is not strokes
+    return Canonical(_placed(thickened), (*warnings, *odd), side < COARSE, parts=parts, thin=thin)
 
 
-def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str]]:
-    """Mask of the digit's components, None for all there is; their box; and what is odd about them."""
+def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
+    """Mask of the digit's components, None for all there is; their box; what is odd; how many large ones there are."""
     mask, (left, top, width, height) = ink.mask, ink.box
     inner = mask[top : top + height, left : left + width]
     count, _ = cv2.connectedComponents(inner, connectivity=8)
     odd: list[str] = []
+    parts = 1
     if count > 2:  # the statistics take most of the time, and one component needs none
         _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
         groups = np.arange(count)  # of each label
         if ink.even:
             groups[labels] = groups_of(inner)
-        kept, odd = _parts(ink.depth[top : top + height, left : left + width], labels, stats, groups)
+        kept, odd, parts = _parts(ink.depth[top : top + height, left : left + width], labels, stats, groups)
         mask = np.zeros_like(mask)
         mask[top : top + height, left : left + width] = np.isin(labels, kept) * np.uint8(255)
         left, top, width, height = cv2.boundingRect(mask)
     if not ink.even and runs_off(mask, (left, top, width, height)):
         odd.append("cropped")
-    alone = count == 2 and ink.noise == 0 and not ink.uneven
-    return None if alone else mask, (left, top, left + width, top + height), odd
+    alone = count == 2 and ink.noise == 0 and ink.whole and not ink.uneven
+    return None if alone else mask, (left, top, left + width, top + height), odd, parts
 
 
-def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray) -> tuple[list[int], list[str]]:
-    """Labels of the main component and of what belongs to it, and what is odd.
+def _parts(
+    depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray
+) -> tuple[list[int], list[str], int]:
+    """Labels of the main component and of what belongs to it, what is odd, and how many large ones there are.
 
     To it belong those that are neither faint, nor specks, nor far, and of a broken digit all of its group.
     """
@@ -146,14 +160,30 @@ def _parts(depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.
     whole = groups == groups[main]
     if mass[main] < BROKEN * mass[whole].sum():
         kept |= whole
+    longer = np.maximum(width, height)
+    large = (mass >= LARGE * mass[main]) | (kept & (longer >= EXTENDED * longer[main]))
     odd = []
-    if (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any() or (
-        dark & ~near & (mass > 0.4 * mass[main])
-    ).any():
+    if (
+        (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any()
+        or (dark & ~near & (mass > 0.4 * mass[main])).any()
+        or enclosing(stats)
+    ):
         odd.append("several_shapes")
     if len(np.unique(groups)) > MANY and mass[main] < 0.5 * mass.sum():
         odd.append("cluttered")
-    return [int(i) for i in np.flatnonzero(kept)], odd
+    return [int(i) for i in np.flatnonzero(kept)], odd, int(large.sum())
+
+
+def enclosing(stats: np.ndarray) -> int:
+    """Label of a component that goes round another one, as a ring or a box does, or 0; by OpenCV's statistics."""
+    ring = int((stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]).argmax()) + 1
+    left, top, width, height = stats[ring, :4]
+    if width < ROUND * height:
+        return 0
+    lefts, tops, widths, heights = np.delete(stats, (0, ring), axis=0)[:, :4].T
+    within = (lefts > left + 1) & (lefts + widths < left + width - 1) & (tops > top + 1)
+    within &= (tops + heights < top + height - 1) & (heights > ENCLOSED * height)
+    return ring if within.any() else 0
 
 
 def _strokes(ink: Ink, keep: np.ndarray | None, box: Box) -> np.ndarray:

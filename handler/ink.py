@@ -36,7 +36,8 @@ class Ink(NamedTuple):
     sign: 1 where ink is lighter than paper, -1 where it is darker, 0 where both occur.
     threshold, level, noise: between paper and ink; of full ink; standard deviation of the paper. All in grey levels.
     even: whether the paper is of one level and the frame free of ink.
-    uneven: whether the mask has pale strokes, too, which are below the threshold.
+    firm: the mask without pale strokes, which are below the threshold.
+    whole: whether the mask has all ink over the threshold, not only a part.
     """
 
     levels: Levels
@@ -49,16 +50,26 @@ class Ink(NamedTuple):
     level: float
     noise: float
     even: bool
-    uneven: bool
+    firm: np.ndarray
+    whole: bool = True
 
     @property
     def blank(self) -> bool:
         return self.level < BLANK or self.level < 4 * self.noise
 
     @property
+    def uneven(self) -> bool:
+        """Whether the mask has pale strokes."""
+        return self.firm is not self.mask
+
+    @property
     def cropped(self) -> bool:
         """Whether ink runs off the image: along more than a twentieth of one of its edges."""
         return runs_off(self.mask, self.box)
+
+    def part(self, mask: np.ndarray) -> "Ink":
+        """Only the ink in this mask, uint8 [h, w], 255 or 0."""
+        return self._replace(mask=mask, box=cv2.boundingRect(mask), firm=mask, whole=False)
 
 
 def find_ink(levels: Levels) -> Ink:
@@ -73,8 +84,7 @@ def find_ink(levels: Levels) -> Ink:
     threshold, level = _levels(depth, noise)
     _, mask = cv2.threshold(depth, threshold, 255, cv2.THRESH_BINARY)
     whole = _with_pale_strokes(depth, mask, max(PALE * level, 4 * noise)) if even else mask
-    uneven = whole is not mask
-    return Ink(levels, paper, depth, whole, cv2.boundingRect(whole), sign, threshold, level, noise, even, uneven)
+    return Ink(levels, paper, depth, whole, cv2.boundingRect(whole), sign, threshold, level, noise, even, firm=mask)
 
 
 def _with_pale_strokes(depth: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:

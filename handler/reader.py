@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from candidates import in_doubt, others
+from candidates import others
 from canonical import as_mnist, drawn
 from decode import PictureError, decode, max_pixels_from_environment
 from digit import SIDE
@@ -75,7 +75,7 @@ def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | Picture
     try:
         ink = find_ink(Levels(opaque(pixels)))
         plain = drawn(ink)
-        more = others(ink, plain) if in_doubt(ink, plain) else ()
+        more = others(ink, plain)
     except Exception:
         return failed("cannot canonicalize pixels of shape %s", pixels.shape)
     picture[:] = plain.picture

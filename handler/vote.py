@@ -12,16 +12,18 @@ import numpy as np
 
 import verdict
 from candidates import ODD
+from canonical import Canonical
 from decode import PictureError
 from digit import CLASS_NAMES
 from forward import Forward
 from reading import Origin, Reading
 
-ODDNESS = 1.5  # how much a warning of ODD counts; a distance at its limit counts 1 ...
-CUT = 7.0  # ... a tenth of the image cut off a tenth of this ...
-PLAIN = 0.8  # ... and the first reading, of the image as it is, gets this bonus
+FARTHEST = 3.0  # distance at most, where one at its limit counts 1 ...
+ODDNESS = 1.5  # ... a warning of ODD so much ...
+SURPRISE = 2.5  # ... a negative log probability of 1 so much ...
+RUNS_OFF = 1.0  # ... ink that runs off in what was taken from the image so much more than in the image as it is ...
+PLAIN = 0.5  # ... and the first reading, of the image as it is, gets this bonus
 EMPTY = 1 / 3  # of the readings; where so many are blank, the others saw nothing but lines
-SURPRISE = 2.0  # ... and a negative log probability of 1 so much
 
 Outcomes = list[Reading | PictureError]
 
@@ -59,8 +61,7 @@ def settle(
             start += len(reading.others)
             candidates = [reading._replace(others=(), origin=Origin.CHOSEN)]
             candidates += [Reading(other.warnings, other.coarse, origin=Origin.CHOSEN) for other in reading.others]
-            cuts = np.array([0.0, *(other.cut for other in reading.others)])
-            best = _best(logits[rows], every[rows], candidates, cuts, limits)
+            best = _best(logits[rows], every[rows], candidates, [_doubt(other) for other in reading.others], limits)
             won[place], outcomes[readable[place]] = rows[best], candidates[best]
     return Settled(every[won], outcomes, logits[won])
 
@@ -69,7 +70,7 @@ def _best(
     logits: np.ndarray,
     pictures: np.ndarray,
     readings: Sequence[Reading],
-    cuts: np.ndarray,
+    doubts: Sequence[float],
     limits: tuple[verdict.Limits, verdict.Limits] | None,
 ) -> int:
     """Position of the winner among the readings of one image."""
@@ -77,14 +78,17 @@ def _best(
     if blank.mean() >= EMPTY:
         return int(blank.argmax())
     costs = SURPRISE * -np.log(verdict.strengths(logits)[1]) + ODDNESS * np.array([_odd(r) for r in readings])
-    costs[0] -= PLAIN
-    costs += CUT * cuts
+    costs += [-PLAIN, *doubts]
     if limits:
-        costs += verdict.remoteness(logits, pictures, readings, limits)
+        costs += np.minimum(verdict.remoteness(logits, pictures, readings, limits), FARTHEST)
     weights = np.where(blank, 0, np.exp(-costs))
     classes = logits.argmax(axis=1)
     elected = np.bincount(classes, weights).argmax()
     return int(np.where(classes == elected, weights, -1).argmax())
+
+
+def _doubt(other: Canonical) -> float:
+    return other.doubt + RUNS_OFF * ("cropped" in other.warnings)
 
 
 def _odd(reading: Reading) -> bool:

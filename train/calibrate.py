@@ -26,9 +26,9 @@ from train import habits, mnist
 from train.habits import Habits
 from train.measure import logits_of
 from train.own_model import WEIGHTS
-from train.research.non_digits import NON_DIGITS
+from train.research.non_digits import NON_DIGITS, clothes
 from train.research.photo import photograph
-from train.research.styles import STYLES
+from train.research.styles import STYLES, plain
 from train.research.uploads import png
 
 FALSE_FLAGS = 0.007  # share of validation that may be flagged by all limits together
@@ -37,7 +37,7 @@ SHARES = {"farthest": 0.8, "weakest": 0.15, "unsure": 0.05}
 COARSE_SAMPLE = 15_000  # pictures; enough for a covariance of eleven measures
 OF_A_KIND = 3_000  # images of each style and of each kind of non-digit
 FEWEST = 20  # of a kind; fewer do not count as much as a whole kind
-OWN = 2.5  # kinds that MNIST's own pictures count as
+OWN = 2.5  # kinds that MNIST's own pictures count as, and clothes, the one kind of non-digit that is not drawn
 STRENGTH = 0.3  # inverse of the regression's regularization
 RIDGE = 1e-3  # of each measure's variance, added to the covariance
 
@@ -139,26 +139,27 @@ Both = tuple[verdict.Limits, verdict.Limits]
 def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
     """The limits with weights learnt from images of digits and of what is none: right predictions against the rest."""
     rng = np.random.default_rng(0)
-    found = [_evidence(net, limits, images, labels) for images, labels in _images(train, rng)]
+    found = [(*_evidence(net, limits, images, labels), counts) for images, labels, counts in _images(train, rng)]
     of_kind = []
     for coarse in (False, True):
-        part = [(evidence[kind == coarse], right[kind == coarse]) for evidence, right, kind in found]
+        part = [(evidence[kind == coarse], right[kind == coarse], counts) for evidence, right, kind, counts in found]
         of_kind.append(limits[coarse]._replace(**_regression(part)))
     return of_kind[0], of_kind[1]
 
 
-def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """Encoded images of each kind, with the labels of those that are digits; -1 is no label."""
+def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray, float]]:
+    """Encoded images of each kind; the labels of those that are digits, -1 is no label; how many kinds it counts as."""
     written = habits.write(train.pictures, train.labels, Habits(), torch.Generator().manual_seed(0))
     pictures, labels = written.numpy(), train.labels.numpy()
     for style in STYLES:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
-        yield [png(style(pictures[i], rng)) for i in chosen], labels[chosen]
+        yield [png(style(pictures[i], rng)) for i in chosen], labels[chosen], OWN if style is plain else 1
     chosen = rng.choice(len(pictures), OF_A_KIND // 2, replace=False)
-    yield [photograph(pictures[i], rng) for i in chosen], labels[chosen]
+    yield [photograph(pictures[i], rng) for i in chosen], labels[chosen], 1
     for kind in NON_DIGITS:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)
-        yield [png(image) for image in kind(pictures[chosen], rng)], np.full(OF_A_KIND, -1)
+        images = [png(image) for image in kind(pictures[chosen], rng)]
+        yield images, np.full(OF_A_KIND, -1), OWN if kind is clothes else 1
 
 
 def _evidence(net: LeNet, limits: Both, images: list[bytes], labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -177,11 +178,10 @@ def _evidence(net: LeNet, limits: Both, images: list[bytes], labels: np.ndarray)
     return evidence[possible], (logits.argmax(axis=1) == labels)[possible], coarse[possible]
 
 
-def _regression(kinds: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray | float]:
-    """Weights and bias; each kind of image counts the same, however many of it may be digits, MNIST's own more."""
-    evidence, right = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
-    counts = [(OWN if i == 0 else 1) / max(len(part), FEWEST) for i, (part, _) in enumerate(kinds)]
-    each = np.concatenate([np.full(len(part), count) for count, (part, _) in zip(counts, kinds, strict=True)])
+def _regression(kinds: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> dict[str, np.ndarray | float]:
+    """Weights and bias; each kind counts as much as it shall, however many of its images may be digits."""
+    evidence, right = (np.concatenate([kind[i] for kind in kinds]) for i in (0, 1))
+    each = np.concatenate([np.full(len(part), counts / max(len(part), FEWEST)) for part, _, counts in kinds])
     scaler = StandardScaler().fit(evidence)
     model = LogisticRegression(C=STRENGTH, max_iter=2000).fit(
         scaler.transform(evidence), right, sample_weight=each * OF_A_KIND

@@ -12,7 +12,7 @@ from reader import Origin, Reading, read
 from train import onnx_graph
 from train.own_model import WEIGHTS
 from train.pack import load_weights
-from train.research import lines
+from train.research import lines, surroundings
 from train.research.uploads import png
 from verdict import judge, load
 from vote import settle
@@ -44,6 +44,46 @@ def test_digits_among_lines_are_read(forward, drawing, least):
     settled = settle(*read(images), forward, LIMITS)
     labels = np.tile(np.arange(10), len(images) // 10)
     assert (settled.logits.argmax(axis=1) == labels).mean() >= least
+
+
+@pytest.mark.parametrize("drawing", surroundings.ALL)
+def test_digits_in_other_shapes_are_read(forward, drawing):
+    images = rendered(drawing)
+    settled = settle(*read(images), forward, LIMITS)
+    labels = np.tile(np.arange(10), len(images) // 10)
+    assert (settled.logits.argmax(axis=1) == labels).mean() >= 0.9
+
+
+@pytest.mark.parametrize("times", [2, 5, 9])
+def test_digits_that_fill_their_image_are_read(forward, times):
+    images = []
+    for sample in SAMPLES:
+        left, top, width, height = cv2.boundingRect((sample > 60).astype(np.uint8))
+        digit = sample[top : top + height, left : left + width]
+        images.append(png(255 - cv2.resize(digit, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)))
+    settled = settle(*read(images), forward, LIMITS)
+    assert settled.logits.argmax(axis=1).tolist() == list(range(10))
+
+
+def test_what_shines_through_from_the_back_is_no_part_of_the_digit(forward):
+    images = []
+    for sample, back in zip(SAMPLES, SAMPLES[1:] + SAMPLES[:1], strict=True):
+        front = cv2.resize(sample, (140, 140), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+        behind = np.roll(cv2.resize(back, (140, 140), interpolation=cv2.INTER_CUBIC)[:, ::-1], 45, axis=1)
+        behind = cv2.GaussianBlur(behind, (0, 0), 2)
+        images.append(png((255 - np.maximum(front, 0.2 * behind)).astype(np.uint8)))
+    settled = settle(*read(images), forward, LIMITS)
+    assert (settled.logits.argmax(axis=1) == np.arange(10)).sum() >= 9
+
+
+def test_two_digits_stay_several_shapes(forward):
+    two = np.zeros((60, 110), np.uint8)
+    two[2:58, 2:58] = cv2.resize(SAMPLES[4], (56, 56))
+    two[2:58, 52:108] = np.maximum(two[2:58, 52:108], cv2.resize(SAMPLES[7], (56, 56)))
+    settled = settle(*read([png(255 - two)]), forward, LIMITS)
+    [outcome] = settled.outcomes
+    assert isinstance(outcome, Reading)
+    assert "several_shapes" in outcome.warnings
 
 
 @pytest.mark.parametrize("inset", [0, 4, 8])

@@ -47,7 +47,7 @@ ROOM = (1.4, 2.5)  # side of a sheet in digits
 
 def in_cell(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A cell of a table or puzzle: at least one of the four lines shows, each along the whole edge."""
-    ink = _digit(picture, (CELL, CELL), rng.uniform(*CELL_DIGIT) / SIDE * BOX, rng.uniform(-1, 1, 2) * CELL_OFFSET)
+    ink = placed(picture, (CELL, CELL), rng.uniform(*CELL_DIGIT) / SIDE * BOX, rng.uniform(-1, 1, 2) * CELL_OFFSET)
     lines = np.zeros((CELL, CELL), np.float32)
     shown = int(rng.integers(1, 16))  # one bit for each line
     for side in range(4):
@@ -66,11 +66,11 @@ def in_frame(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     wide = tall * rng.uniform(*FRAME_ASPECT)
     margin, width = rng.uniform(*FRAME_MARGIN), rng.uniform(*CELL_WIDTH)
     shape = round(tall + 2 * margin), round(wide + 2 * margin)
-    down, across = _turned(shape, rng.uniform(-FRAME_SKEW, FRAME_SKEW))
+    down, across = turned(shape, rng.uniform(-FRAME_SKEW, FRAME_SKEW))
     lines = _line(np.maximum(abs(down) - tall / 2, abs(across) - wide / 2), width)
     height = min(tall, wide) * rng.uniform(*FRAME_DIGIT)
     room = np.maximum(np.array([wide, tall]) - height - 4 * width, 0) / 2
-    return _printed(_digit(picture, shape, height, rng.uniform(-0.7, 0.7, 2) * room), lines, rng.uniform(*LINE), rng)
+    return _printed(placed(picture, shape, height, rng.uniform(-0.7, 0.7, 2) * room), lines, rng.uniform(*LINE), rng)
 
 
 def on_ruled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -115,11 +115,11 @@ def _written(
     """Ink of a digit this tall, anywhere on a sheet, and the sheet's turned rows and columns."""
     shape = round(height * rng.uniform(*ROOM)), round(height * rng.uniform(*ROOM))
     room = (np.array(shape[::-1]) - height * 1.25) / 2
-    ink = _digit(picture, shape, height, rng.uniform(-1, 1, 2) * room)
-    return ink, _turned(shape, rng.uniform(-SKEW, SKEW))
+    ink = placed(picture, shape, height, rng.uniform(-1, 1, 2) * room)
+    return ink, turned(shape, rng.uniform(-SKEW, SKEW))
 
 
-def _digit(picture: np.ndarray, shape: tuple[int, int], height: float, offset: np.ndarray) -> np.ndarray:
+def placed(picture: np.ndarray, shape: tuple[int, int], height: float, offset: np.ndarray) -> np.ndarray:
     """Ink's share, float32 `shape`: the digit `height` pixels tall, `offset` (across, down) from the middle."""
     scale = height / BOX
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2 + offset - scale * (SIDE - 1) / 2
@@ -128,7 +128,7 @@ def _digit(picture: np.ndarray, shape: tuple[int, int], height: float, offset: n
     return np.clip(ink, 0, 1)
 
 
-def _turned(shape: tuple[int, int], degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def turned(shape: tuple[int, int], degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns from the middle of a sheet that is turned by `degrees`, float [h, w] each, in pixels."""
     down, across = (axis - (side - 1) / 2 for axis, side in zip(np.indices(shape), shape, strict=True))
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
@@ -147,19 +147,19 @@ def _line(distance: np.ndarray, width: float) -> np.ndarray:
 
 def _printed(ink: np.ndarray, lines: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """Grey sheet with lines of `level`."""
-    return _noisy(_laid(_laid(rng.uniform(*PAPER), level, lines), rng.uniform(*INK), ink), rng)
+    return noisy(laid(laid(rng.uniform(*PAPER), level, lines), rng.uniform(*INK), ink), rng)
 
 
 def _on_lines(ink: np.ndarray, lines: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sheet with lines of a pale colour."""
     paper = rng.uniform(*PAPER)
     colour = np.minimum(rng.uniform(*PALE, 3), paper - FAINTEST)
-    return _noisy(_laid(_laid(paper, colour, lines[..., None]), rng.uniform(*INK), ink[..., None]), rng)
+    return noisy(laid(laid(paper, colour, lines[..., None]), rng.uniform(*INK), ink[..., None]), rng)
 
 
-def _laid(below: np.ndarray | float, colour: np.ndarray | float, share: np.ndarray) -> np.ndarray:
+def laid(below: np.ndarray | float, colour: np.ndarray | float, share: np.ndarray) -> np.ndarray:
     return below * (1 - share) + colour * share
 
 
-def _noisy(sheet: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def noisy(sheet: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(sheet + rng.normal(0, rng.uniform(*NOISE), sheet.shape), 0, 255).astype(np.uint8)

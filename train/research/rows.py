@@ -8,14 +8,15 @@ import torch
 
 from train import habits, mnist
 from train.habits import Habits
-from train.research import lines, styles, uploads
+from train.research import lines, styles, surroundings, uploads
 from train.research.corruptions import SEEN, UNSEEN
 
 N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
 CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST
-REDRAWN, PHOTO, LINES, UNEVEN, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
-    "MNIST redrawn", "photo", "MNIST among lines", "uneven strokes", "MNIST-C, families also trained with",
-    "MNIST-C, families never seen", "other writers", "no digits, flagged", "MNIST, flagged wrongly",
+REDRAWN, PHOTO, LINES, SHAPES, UNEVEN, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
+    "MNIST redrawn", "photo", "MNIST among lines", "MNIST in other shapes", "uneven strokes",
+    "MNIST-C, families also trained with", "MNIST-C, families never seen",
+    "other writers", "no digits, flagged", "MNIST, flagged wrongly",
 )  # fmt: skip
 
 
@@ -87,6 +88,7 @@ def rows_of(quick: bool) -> list[Row]:
         of_test(PHOTO, "motion photo", uploads.motion_photos, few, must=0.98, drawn="with a film behind its end"),
         of_test(PHOTO, "straightened photo", uploads.straightened_photos, few, drawn="turned on a transparent ground"),
         *_among_lines(pictures[:few], labels[:few]),
+        *_among_shapes(pictures[:few], labels[:few]),
         of_test(UNEVEN, "pencil", uploads.drawn_by(styles.pencil), few, must=0.98,
                 drawn="pale where the hand presses less"),
         of_test(UNEVEN, "thin line with gaps", uploads.drawn_by(styles.gappy), few, must=0.96,
@@ -119,6 +121,23 @@ def _among_lines(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
         among("squared paper, small digits", lines.small_on_squared, None,
               f"digit {_to(lines.SMALL_SQUARED_DIGIT)} squares tall"),
     ]  # fmt: skip
+
+
+def _among_shapes(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
+    drawn = {
+        surroundings.circled: (0.97, "a ring drawn round it, some not closed"),
+        surroundings.underlined: (0.95, "a line below it"),
+        surroundings.on_card: (0.95, "a card or a disc, darker or lighter than the digit and the ground"),
+        surroundings.highlighted: (
+            0.95,
+            f"a patch that is {surroundings.PATCH[0]:.0%} to {surroundings.PATCH[1]:.0%} darker than the paper",
+        ),
+        surroundings.outlined: (0.93, "the outline of its strokes alone"),
+    }
+    return [
+        Row(SHAPES, _words(draw), uploads.drawn_by(draw), pictures, labels, must, how)
+        for draw, (must, how) in drawn.items()
+    ]
 
 
 def _written_elsewhere(test: mnist.Digits, most: int) -> list[Row]:

@@ -1,0 +1,150 @@
+"""Other readings of an image whose ink is more than a digit, or not drawn with strokes.
+
+ink -> without pale strokes; without a part that goes round the others; the main part alone; what lies on a card, a disc
+or a patch; an outlined digit filled -> a picture of each that there may be.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from canonical import Canonical, drawn, enclosing
+from ink import Ink, find_ink, groups_of
+from levels import Levels
+
+ROOM = 40  # pixels; an image with a shorter side has none for a digit and more
+PALE = 0.8  # of the ink; where firm strokes have more of it, the pale ones change nothing
+LOWEST = 0.25  # of the ink's height; what is lower is no digit
+PART = 0.5  # how much less a part of the ink is believed than all of it, in the vote ...
+WITHIN = 0.5  # ... how much more what lies on a card or within an outline ...
+UNDERLINED = 1.0  # ... and what lies over a line, which is no part of a digit ...
+FLAT = 0.2  # ... and no higher than this, measured by what lies over it
+CARD_SIDE = 24  # pixels; a smaller card has no room for a digit ...
+NARROW = 0.35  # of its longer side; nor has a narrower one, such as a one in a thick pen
+COVERED = 0.6  # of its box; the card without the digit on it covers more ...
+FILLED = 0.7  # ... with the digit so much ...
+CONVEX = 0.92  # ... and of its convex hull so much
+EDGE = 0.06  # of its shorter side; cut off along its outline
+DISTINCT = 0.02  # of a side; ink on a card keeps so far from its edge, or it is the edge
+CONTRAST = 0.25  # of the card's; ink on it has more
+TEXTURE = 64  # outlines; more are neither a card nor a digit
+HOLLOW = 0.1  # of the box; the inside of an outlined digit has more ...
+LONG = 30.0  # ... and its squared perimeter is so many times its area; a disc's is 13 times, a narrow zero's 21
+DETAIL = 128  # pixels; a card is read from the coarsest level in which it is so long
+BORDER = 4  # pixels of paper round a digit that was filled
+
+
+def others(ink: Ink, plain: Canonical) -> list[Canonical]:
+    """Readings beside the plain one; none of most images."""
+    found: list[Canonical] = []
+    if min(ink.mask.shape) < ROOM:
+        return found
+    if ink.uneven and PALE * cv2.countNonZero(ink.mask) > cv2.countNonZero(ink.firm):
+        found.append(drawn(ink.part(ink.firm))._replace(doubt=PART))
+    elif plain.parts > 1:
+        found += _by_parts(ink, plain)
+    if plain.thin:
+        found += _filled(ink, -WITHIN if plain.parts == 1 else 0.0)
+    return found + _on_card(ink)
+
+
+def _boxed(plane: np.ndarray, ink: Ink) -> np.ndarray:
+    left, top, width, height = ink.box
+    return plane[top : top + height, left : left + width]
+
+
+def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
+    """The ink without a part that goes round others; where there is none, its main part alone."""
+    inner = _boxed(ink.mask, ink)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
+    if ring := enclosing(stats):
+        return [_of(ink, (labels > 0) & (labels != ring))]
+    groups = groups_of(inner)
+    mass = np.bincount(groups.ravel(), _boxed(ink.depth, ink).ravel())
+    mass[0] = 0
+    main = int(mass.argmax())
+    alone = groups == main
+    rows, rest = (np.flatnonzero(part.any(axis=1)) for part in (alone, (groups > 0) & ~alone))
+    if not rest.size or np.ptp(rows) < LOWEST * len(alone):
+        return []
+    underlined = rest[0] > rows[-1] and np.ptp(rest) < FLAT * np.ptp(rows)
+    reading = _of(ink, alone)
+    several = {"several_shapes"}.intersection(plain.warnings)  # it still is
+    warnings = (*reading.warnings, *several.difference(reading.warnings))
+    return [reading._replace(warnings=warnings, doubt=-UNDERLINED if underlined else PART)]
+
+
+def _of(ink: Ink, part: np.ndarray) -> Canonical:
+    """Reading of a part of the ink, bool, cropped to its box."""
+    mask = np.zeros_like(ink.mask)
+    _boxed(mask, ink)[:] = part * np.uint8(255)
+    return drawn(ink.part(mask))
+
+
+def _on_card(ink: Ink) -> list[Canonical]:
+    """What lies on the card that the ink is; nothing where it is none."""
+    left, top, width, height = ink.box
+    if min(width, height) < max(CARD_SIDE, NARROW * max(width, height)):
+        return []
+    if cv2.countNonZero(ink.mask) < COVERED * width * height:
+        return []
+    outlines, _ = cv2.findContours(_boxed(ink.mask, ink), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outline = max(outlines, key=cv2.contourArea)
+    if cv2.contourArea(outline) < max(FILLED * width * height, CONVEX * cv2.contourArea(cv2.convexHull(outline))):
+        return []
+    card = cv2.drawContours(np.zeros((height, width), np.uint8), [outline], -1, 255, cv2.FILLED)
+    reach = 2 * int(EDGE * min(width, height)) + 3
+    edge = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    card = cv2.erode(card, edge, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    rim = cv2.subtract(card, cv2.erode(card, edge, borderType=cv2.BORDER_CONSTANT, borderValue=0))
+    plane, _ = ink.levels.part(left, top, left + width, top + height, DETAIL)
+    card, rim = (cv2.resize(mask, plane.shape[::-1], interpolation=cv2.INTER_NEAREST) for mask in (card, rim))
+    level = np.uint8(np.median(plane[rim > 0]))
+    inner = find_ink(Levels(np.where(card > 0, plane, level)))
+    if inner.blank or inner.level < CONTRAST * ink.level or not _is_distinct(inner):
+        return []
+    return [drawn(inner)._replace(doubt=-WITHIN)]
+
+
+def _is_distinct(ink: Ink) -> bool:
+    """Whether ink on a card keeps off its edge and is tall enough for a digit."""
+    left, top, width, height = ink.box
+    high, wide = ink.mask.shape
+    across, down = DISTINCT * wide, DISTINCT * high
+    beside = left > across and left + width < wide - across
+    return bool(beside and top > down and top + height < high - down and height > LOWEST * high)
+
+
+def _filled(ink: Ink, doubt: float) -> list[Canonical]:
+    """The digit whose strokes are outlined; nothing where none are.
+
+    Of four outlines, each within the one before, the strokes' fill lies between the second and the third.
+    """
+    outlines, tree = cv2.findContours(_boxed(ink.mask, ink), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    parents = tree[0, :, 3].tolist()
+    holes = [i for i, parent in enumerate(parents) if parent >= 0 > parents[parent]]
+    least = HOLLOW * ink.box[2] * ink.box[3]
+    if len(outlines) > TEXTURE or not any(_is_stroke(hole, outlines, parents, least) for hole in holes):
+        return []
+    solid = np.zeros((ink.box[3], ink.box[2]), np.uint8)
+    for depth, i in sorted((_depth(i, parents), i) for i in range(len(outlines))):
+        cv2.drawContours(solid, outlines, i, 0 if depth % 4 == 3 else 255, cv2.FILLED)
+    filled = drawn(find_ink(Levels(cv2.copyMakeBorder(solid, *(BORDER,) * 4, cv2.BORDER_CONSTANT))))
+    return [filled._replace(doubt=doubt)]
+
+
+def _is_stroke(hole: int, outlines: Sequence[np.ndarray], parents: Sequence[int], least: float) -> bool:
+    """Whether a hole, less what lies in it, is the inside of an outlined stroke: of the least area, and long."""
+    inner = [outline for outline, parent in zip(outlines, parents, strict=True) if parent == hole]
+    area = cv2.contourArea(outlines[hole]) - sum(map(cv2.contourArea, inner))
+    around = sum(cv2.arcLength(outline, True) for outline in (outlines[hole], *inner))
+    return area > least and around**2 > LONG * area
+
+
+def _depth(i: int, parents: Sequence[int]) -> int:
+    """How many outlines there are round an outline."""
+    depth = 0
+    while (i := parents[i]) >= 0:
+        depth += 1
+    return depth
