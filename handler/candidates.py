@@ -1,4 +1,4 @@
-"""Other readings of an image whose plain one is in doubt: without its lines, and with its edges cut off.
+"""Other readings of an image: of other shapes, and where there may be lines without them and with the edges cut off.
 
 ink that runs off the image or looks like a line or a frame -> lines painted over -> all of it, what lies inside the
 border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each, after those of shapes.py.
@@ -27,11 +27,11 @@ SMALLEST = 16  # pixels; of an image with a shorter side there is nothing to spa
 
 
 def others(ink: Ink, plain: Canonical) -> list[Canonical]:
-    """Up to nine readings beside the plain one; none where nothing is in doubt."""
+    """Up to eight readings beside the plain one; none of most images."""
     if ink.blank:
         return [] if ink.even else _without_lines(ink, plain)
-    in_doubt = not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
-    return shapes.others(ink, plain) + (_without_lines(ink, plain) if in_doubt else [])
+    may_have_lines = not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
+    return shapes.others(ink, plain) + (_without_lines(ink, plain) if may_have_lines else [])
 
 
 def _without_lines(ink: Ink, plain: Canonical) -> list[Canonical]:

@@ -32,10 +32,10 @@ FAINT = 0.5  # of its mean depth; parts of less are shadow
 BROKEN = 0.75  # of its group's mass; a main component with less is a piece of a broken digit, as are the others
 FARTHEST = 0.6  # of its longer side; parts beyond belong to something else
 BESIDE = 0.08  # of the main component's height; a tall part with such a gap to its side is another digit
-ROUND = 0.75  # width over height at least; what is narrower and goes round others is a zero with a slash or a dot ...
+ROUND = 0.75  # width over height at least; what is narrower and goes round others is a zero with a slash ...
 ENCLOSED = 0.3  # ... and of its height; what is lower than this is no digit in a ring
-LARGE = 0.15  # of the main component's mass; others that have as much are large, and may be no part of the digit ...
-EXTENDED = 0.35  # ... as are those that are kept and so long, measured by its longer side
+LARGE = 0.15  # of the main component's mass; one that has as much is a large part ...
+EXTENDED = 0.35  # ... as is one that is kept and has so much of the main one's longer side
 MANY = 12  # components; more, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
@@ -162,20 +162,25 @@ def _parts(
         kept |= whole
     longer = np.maximum(width, height)
     large = (mass >= LARGE * mass[main]) | (kept & (longer >= EXTENDED * longer[main]))
+    ring = enclosing(stats)
     odd = []
     if (
         (kept & (across > BESIDE * height[main]) & (height > 0.6 * height[main])).any()
         or (dark & ~near & (mass > 0.4 * mass[main])).any()
-        or enclosing(stats)
+        or dark[ring]  # the paper, label 0, is never dark
     ):
         odd.append("several_shapes")
     if len(np.unique(groups)) > MANY and mass[main] < 0.5 * mass.sum():
         odd.append("cluttered")
-    return [int(i) for i in np.flatnonzero(kept)], odd, int(large.sum())
+    return [int(i) for i in np.flatnonzero(kept)], odd, max(int(large.sum()), 2 if ring else 1)
 
 
 def enclosing(stats: np.ndarray) -> int:
-    """Label of a component that goes round another one, as a ring or a box does, or 0; by OpenCV's statistics."""
+    """Label of the largest component, if another one lies within its box as in a ring or a frame; else 0.
+
+    Args:
+        stats: int32 [n, 5], OpenCV's of n components.
+    """
     ring = int((stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]).argmax()) + 1
     left, top, width, height = stats[ring, :4]
     if width < ROUND * height:

@@ -36,7 +36,7 @@ class Ink(NamedTuple):
     sign: 1 where ink is lighter than paper, -1 where it is darker, 0 where both occur.
     threshold, level, noise: between paper and ink; of full ink; standard deviation of the paper. All in grey levels.
     even: whether the paper is of one level and the frame free of ink.
-    firm: the mask without pale strokes, which are below the threshold.
+    firm: the mask without pale strokes, which are below the threshold; the mask itself where there are none.
     whole: whether the mask has all ink over the threshold, not only a part.
     """
 

@@ -13,20 +13,20 @@ from canonical import Canonical, drawn, enclosing
 from ink import Ink, find_ink, groups_of
 from levels import Levels
 
-ROOM = 40  # pixels; an image with a shorter side has none for a digit and more
+ROOM = 40  # pixels of the smallest level; an image with a shorter side has no room for a digit and more
 PALE = 0.8  # of the ink; where firm strokes have more of it, the pale ones change nothing
 LOWEST = 0.25  # of the ink's height; what is lower is no digit
-PART = 0.5  # how much less a part of the ink is believed than all of it, in the vote ...
+PART = 0.5  # how much less the main part, or the ink without pale strokes, is believed in the vote ...
 WITHIN = 0.5  # ... how much more what lies on a card or within an outline ...
-UNDERLINED = 1.0  # ... and what lies over a line, which is no part of a digit ...
-FLAT = 0.2  # ... and no higher than this, measured by what lies over it
-CARD_SIDE = 24  # pixels; a smaller card has no room for a digit ...
+UNDERLINED = 1.0  # ... and what lies over a line, which is no part of a digit
+FLAT = 0.2  # of the height of what lies over it; a line is lower
+CARD_SIDE = 24  # pixels of the smallest level; a smaller card has no room for a digit ...
 NARROW = 0.35  # of its longer side; nor has a narrower one, such as a one in a thick pen
 COVERED = 0.6  # of its box; the card without the digit on it covers more ...
 FILLED = 0.7  # ... with the digit so much ...
 CONVEX = 0.92  # ... and of its convex hull so much
 EDGE = 0.06  # of its shorter side; cut off along its outline
-DISTINCT = 0.02  # of a side; ink on a card keeps so far from its edge, or it is the edge
+DISTINCT = 0.02  # of a side of the card's box; ink on it keeps so far off, or it is the card's edge
 CONTRAST = 0.25  # of the card's; ink on it has more
 TEXTURE = 64  # outlines; more are neither a card nor a digit
 HOLLOW = 0.1  # of the box; the inside of an outlined digit has more ...
@@ -36,7 +36,7 @@ BORDER = 4  # pixels of paper round a digit that was filled
 
 
 def others(ink: Ink, plain: Canonical) -> list[Canonical]:
-    """Readings beside the plain one; none of most images."""
+    """Up to three readings beside the plain one; none of most images."""
     found: list[Canonical] = []
     if min(ink.mask.shape) < ROOM:
         return found
@@ -45,23 +45,25 @@ def others(ink: Ink, plain: Canonical) -> list[Canonical]:
     elif plain.parts > 1:
         found += _by_parts(ink, plain)
     if plain.thin:
-        found += _filled(ink, -WITHIN if plain.parts == 1 else 0.0)
-    return found + _on_card(ink)
+        found += _filled(ink, plain)
+    found += _on_card(ink)
+    return [reading for reading in found if "blank" not in reading.warnings]
 
 
-def _boxed(plane: np.ndarray, ink: Ink) -> np.ndarray:
+def _in_box(plane: np.ndarray, ink: Ink) -> np.ndarray:
+    """A view of the plane, [h, w], within the ink's box."""
     left, top, width, height = ink.box
     return plane[top : top + height, left : left + width]
 
 
 def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
     """The ink without a part that goes round others; where there is none, its main part alone."""
-    inner = _boxed(ink.mask, ink)
+    inner = _in_box(ink.mask, ink)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
     if ring := enclosing(stats):
         return [_of(ink, (labels > 0) & (labels != ring))]
     groups = groups_of(inner)
-    mass = np.bincount(groups.ravel(), _boxed(ink.depth, ink).ravel())
+    mass = np.bincount(groups.ravel(), _in_box(ink.depth, ink).ravel())
     mass[0] = 0
     main = int(mass.argmax())
     alone = groups == main
@@ -70,26 +72,27 @@ def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
         return []
     underlined = rest[0] > rows[-1] and np.ptp(rest) < FLAT * np.ptp(rows)
     reading = _of(ink, alone)
-    several = {"several_shapes"}.intersection(plain.warnings)  # it still is
-    warnings = (*reading.warnings, *several.difference(reading.warnings))
+    warnings = reading.warnings
+    if "several_shapes" in plain.warnings and "several_shapes" not in warnings:
+        warnings = (*warnings, "several_shapes")  # the image still has them
     return [reading._replace(warnings=warnings, doubt=-UNDERLINED if underlined else PART)]
 
 
 def _of(ink: Ink, part: np.ndarray) -> Canonical:
     """Reading of a part of the ink, bool, cropped to its box."""
     mask = np.zeros_like(ink.mask)
-    _boxed(mask, ink)[:] = part * np.uint8(255)
+    _in_box(mask, ink)[:] = part * np.uint8(255)
     return drawn(ink.part(mask))
 
 
 def _on_card(ink: Ink) -> list[Canonical]:
-    """What lies on the card that the ink is; nothing where it is none."""
+    """A reading of what lies on the card that the ink is; none where it is no card."""
     left, top, width, height = ink.box
     if min(width, height) < max(CARD_SIDE, NARROW * max(width, height)):
         return []
     if cv2.countNonZero(ink.mask) < COVERED * width * height:
         return []
-    outlines, _ = cv2.findContours(_boxed(ink.mask, ink), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(_in_box(ink.mask, ink), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outline = max(outlines, key=cv2.contourArea)
     if cv2.contourArea(outline) < max(FILLED * width * height, CONVEX * cv2.contourArea(cv2.convexHull(outline))):
         return []
@@ -113,25 +116,29 @@ def _is_distinct(ink: Ink) -> bool:
     high, wide = ink.mask.shape
     across, down = DISTINCT * wide, DISTINCT * high
     beside = left > across and left + width < wide - across
-    return bool(beside and top > down and top + height < high - down and height > LOWEST * high)
+    inside = beside and top > down and top + height < high - down
+    return bool(inside and height > LOWEST * high)
 
 
-def _filled(ink: Ink, doubt: float) -> list[Canonical]:
+def _filled(ink: Ink, plain: Canonical) -> list[Canonical]:
     """The digit whose strokes are outlined; nothing where none are.
 
     Of four outlines, each within the one before, the strokes' fill lies between the second and the third.
     """
-    outlines, tree = cv2.findContours(_boxed(ink.mask, ink), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, tree = cv2.findContours(_in_box(ink.mask, ink), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     parents = tree[0, :, 3].tolist()
-    holes = [i for i, parent in enumerate(parents) if parent >= 0 > parents[parent]]
+    holes = [i for i, parent in enumerate(parents) if parent >= 0 and parents[parent] < 0]  # of the outermost outlines
     least = HOLLOW * ink.box[2] * ink.box[3]
     if len(outlines) > TEXTURE or not any(_is_stroke(hole, outlines, parents, least) for hole in holes):
         return []
     solid = np.zeros((ink.box[3], ink.box[2]), np.uint8)
-    for depth, i in sorted((_depth(i, parents), i) for i in range(len(outlines))):
-        cv2.drawContours(solid, outlines, i, 0 if depth % 4 == 3 else 255, cv2.FILLED)
+    for around, i in sorted((_around(i, parents), i) for i in range(len(outlines))):
+        hole_of_the_digit = around % 4 == 3
+        cv2.drawContours(solid, outlines, i, 0 if hole_of_the_digit else 255, cv2.FILLED)
     filled = drawn(find_ink(Levels(cv2.copyMakeBorder(solid, *(BORDER,) * 4, cv2.BORDER_CONSTANT))))
-    return [filled._replace(doubt=doubt)]
+    kept = tuple(warning for warning in ("low_contrast", "inverted", "cropped") if warning in plain.warnings)
+    warnings = (*kept, *(warning for warning in filled.warnings if warning != "inverted"))
+    return [filled._replace(warnings=warnings, coarse=plain.coarse, doubt=-WITHIN if plain.parts == 1 else 0.0)]
 
 
 def _is_stroke(hole: int, outlines: Sequence[np.ndarray], parents: Sequence[int], least: float) -> bool:
@@ -142,9 +149,9 @@ def _is_stroke(hole: int, outlines: Sequence[np.ndarray], parents: Sequence[int]
     return area > least and around**2 > LONG * area
 
 
-def _depth(i: int, parents: Sequence[int]) -> int:
-    """How many outlines there are round an outline."""
-    depth = 0
+def _around(i: int, parents: Sequence[int]) -> int:
+    """How many outlines go round an outline."""
+    around = 0
     while (i := parents[i]) >= 0:
-        depth += 1
-    return depth
+        around += 1
+    return around

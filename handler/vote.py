@@ -1,7 +1,7 @@
 """Several readings of one image -> the one that the model, seeing them all in one batch, believes most.
 
 pictures and the other readings of those in doubt -> logits of all -> each reading votes for its class, with a weight
-that falls with its surprise, its distance from that class's digits, and where something was odd about it -> of the
+that falls with its surprise, its distance from that class's digits, what was odd about it, and its doubt -> of the
 class with most weight, its best reading; nothing, where a third of the readings found nothing.
 """
 
@@ -18,10 +18,10 @@ from digit import CLASS_NAMES
 from forward import Forward
 from reading import Origin, Reading
 
-FARTHEST = 3.0  # distance at most, where one at its limit counts 1 ...
+MOST_REMOTE = 3.0  # a distance counts as it is, 1 at its limit, but no more than this ...
 ODDNESS = 1.5  # ... a warning of ODD so much ...
 SURPRISE = 2.5  # ... a negative log probability of 1 so much ...
-RUNS_OFF = 1.0  # ... ink that runs off in what was taken from the image so much more than in the image as it is ...
+RUNS_OFF = 1.0  # ... ink that runs off, in a reading other than the first, so much on top ...
 PLAIN = 0.5  # ... and the first reading, of the image as it is, gets this bonus
 EMPTY = 1 / 3  # of the readings; where so many are blank, the others saw nothing but lines
 
@@ -80,7 +80,7 @@ def _best(
     costs = SURPRISE * -np.log(verdict.strengths(logits)[1]) + ODDNESS * np.array([_odd(r) for r in readings])
     costs += [-PLAIN, *doubts]
     if limits:
-        costs += np.minimum(verdict.remoteness(logits, pictures, readings, limits), FARTHEST)
+        costs += np.minimum(verdict.remoteness(logits, pictures, readings, limits), MOST_REMOTE)
     weights = np.where(blank, 0, np.exp(-costs))
     classes = logits.argmax(axis=1)
     elected = np.bincount(classes, weights).argmax()
@@ -88,6 +88,7 @@ def _best(
 
 
 def _doubt(other: Canonical) -> float:
+    """Cost that a reading other than the first starts with."""
     return other.doubt + RUNS_OFF * ("cropped" in other.warnings)
 
 

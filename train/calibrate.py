@@ -37,7 +37,7 @@ SHARES = {"farthest": 0.8, "weakest": 0.15, "unsure": 0.05}
 COARSE_SAMPLE = 15_000  # pictures; enough for a covariance of eleven measures
 OF_A_KIND = 3_000  # images of each style and of each kind of non-digit
 FEWEST = 20  # of a kind; fewer do not count as much as a whole kind
-OWN = 2.5  # kinds that MNIST's own pictures count as, and clothes, the one kind of non-digit that is not drawn
+OWN = 2.5  # how many kinds MNIST's own pictures count as; so do clothes, the only non-digits that are not drawn
 STRENGTH = 0.3  # inverse of the regression's regularization
 RIDGE = 1e-3  # of each measure's variance, added to the covariance
 
@@ -148,7 +148,7 @@ def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
 
 
 def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray, float]]:
-    """Encoded images of each kind; the labels of those that are digits, -1 is no label; how many kinds it counts as."""
+    """Encoded images of each kind; labels, -1 of what is no digit; how many kinds it counts as."""
     written = habits.write(train.pictures, train.labels, Habits(), torch.Generator().manual_seed(0))
     pictures, labels = written.numpy(), train.labels.numpy()
     for style in STYLES:
@@ -179,7 +179,7 @@ def _evidence(net: LeNet, limits: Both, images: list[bytes], labels: np.ndarray)
 
 
 def _regression(kinds: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> dict[str, np.ndarray | float]:
-    """Weights and bias; each kind counts as much as it shall, however many of its images may be digits."""
+    """Weights and bias. A kind counts by its number, not by how many of its images may be digits."""
     evidence, right = (np.concatenate([kind[i] for kind in kinds]) for i in (0, 1))
     each = np.concatenate([np.full(len(part), counts / max(len(part), FEWEST)) for part, _, counts in kinds])
     scaler = StandardScaler().fit(evidence)

@@ -46,12 +46,38 @@ def test_digits_among_lines_are_read(forward, drawing, least):
     assert (settled.logits.argmax(axis=1) == labels).mean() >= least
 
 
-@pytest.mark.parametrize("drawing", surroundings.ALL)
-def test_digits_in_other_shapes_are_read(forward, drawing):
+@pytest.mark.parametrize(
+    ("drawing", "least"),
+    [
+        (surroundings.circled, 0.96),
+        (surroundings.underlined, 0.96),
+        (surroundings.on_card, 0.93),
+        (surroundings.highlighted, 0.96),
+        (surroundings.outlined, 0.9),
+    ],
+)
+def test_digits_in_other_shapes_are_read(forward, drawing, least):
     images = rendered(drawing)
     settled = settle(*read(images), forward, LIMITS)
     labels = np.tile(np.arange(10), len(images) // 10)
-    assert (settled.logits.argmax(axis=1) == labels).mean() >= 0.9
+    assert (settled.logits.argmax(axis=1) == labels).mean() >= least
+
+
+def test_a_filled_outline_keeps_the_images_warnings(forward):
+    outlined = surroundings.outlined(SAMPLES[7], np.random.default_rng(0))
+    settled = settle(*read([png(outlined)]), forward, LIMITS)
+    [outcome] = settled.outcomes
+    assert isinstance(outcome, Reading)
+    assert (settled.logits.argmax(), outcome.origin) == (7, Origin.CHOSEN)
+    assert "inverted" in outcome.warnings
+
+
+def test_a_ring_round_the_digit_is_no_second_shape(forward):
+    ring = cv2.copyMakeBorder(cv2.resize(SAMPLES[2], (84, 84)), 30, 30, 30, 30, cv2.BORDER_CONSTANT)
+    cv2.circle(ring, (72, 72), 55, 255, 5)
+    settled = settle(*read([png(255 - ring)]), forward, LIMITS)
+    [judgement] = judge(settled.logits, settled.pictures, settled.outcomes, LIMITS)
+    assert (settled.logits.argmax(), judgement.verdict) == (2, "digit")
 
 
 @pytest.mark.parametrize("times", [2, 5, 9])

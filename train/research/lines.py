@@ -66,7 +66,7 @@ def in_frame(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     wide = tall * rng.uniform(*FRAME_ASPECT)
     margin, width = rng.uniform(*FRAME_MARGIN), rng.uniform(*CELL_WIDTH)
     shape = round(tall + 2 * margin), round(wide + 2 * margin)
-    down, across = turned(shape, rng.uniform(-FRAME_SKEW, FRAME_SKEW))
+    down, across = _turned(shape, rng.uniform(-FRAME_SKEW, FRAME_SKEW))
     lines = _line(np.maximum(abs(down) - tall / 2, abs(across) - wide / 2), width)
     height = min(tall, wide) * rng.uniform(*FRAME_DIGIT)
     room = np.maximum(np.array([wide, tall]) - height - 4 * width, 0) / 2
@@ -116,7 +116,7 @@ def _written(
     shape = round(height * rng.uniform(*ROOM)), round(height * rng.uniform(*ROOM))
     room = (np.array(shape[::-1]) - height * 1.25) / 2
     ink = placed(picture, shape, height, rng.uniform(-1, 1, 2) * room)
-    return ink, turned(shape, rng.uniform(-SKEW, SKEW))
+    return ink, _turned(shape, rng.uniform(-SKEW, SKEW))
 
 
 def placed(picture: np.ndarray, shape: tuple[int, int], height: float, offset: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def placed(picture: np.ndarray, shape: tuple[int, int], height: float, offset: n
     return np.clip(ink, 0, 1)
 
 
-def turned(shape: tuple[int, int], degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def _turned(shape: tuple[int, int], degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns from the middle of a sheet that is turned by `degrees`, float [h, w] each, in pixels."""
     down, across = (axis - (side - 1) / 2 for axis, side in zip(np.indices(shape), shape, strict=True))
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))

@@ -14,11 +14,11 @@ MARGIN = 0.25  # of it, round all there is
 RING = (1.1, 1.4)  # of half the digit's diagonal; radius of a ring round it, either way ...
 RING_GAP = 30.0  # degrees at most, that half of the rings leave open
 PEN = (0.04, 0.1)  # of the digit's longer side; width of a ring or a line
-BELOW = (0.08, 0.2)  # of it; how far below the digit a line is drawn
-CARD = (0.1, 0.5)  # of it; how far a card reaches beyond the digit
+BELOW = (0.13, 0.25)  # of it; how far below the digit the middle of a line is drawn
+CARD = (0.1, 0.5)  # of the digit's width and height, or of its diagonal; how far a card or a disc reaches beyond it
 CONTRAST = 70  # grey levels at least; between a card and the paper, and between a card and the digit
 PATCH = (0.1, 0.45)  # of the paper's level; how much darker a highlighter makes it
-OUTLINE = (0.02, 0.05)  # of the digit's longer side; width of an outline
+OUTLINE = (0.02, 0.05)  # of the digit's longer side; width of an outline, and a pixel
 
 
 def circled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -29,7 +29,7 @@ def circled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ring = np.zeros_like(ink)
     end = 360 - rng.uniform(0, RING_GAP) * (rng.random() < 0.5)
     middle, width = ((len(ink) - 1) // 2,) * 2, max(round(tall * rng.uniform(*PEN)), 1)
-    cv2.ellipse(ring, middle, radii.astype(int).tolist(), rng.uniform(0, 360), 0, end, 1, width, cv2.LINE_AA)
+    cv2.ellipse(ring, middle, radii.astype(int).tolist(), rng.uniform(0, 360), 0, end, 1, width)
     return _drawn(np.maximum(ink, ring), rng)
 
 
@@ -37,11 +37,11 @@ def underlined(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A line below it, nearly level."""
     tall = rng.uniform(*TALL)
     ink = _placed(picture, tall, 1.5 * tall)
-    bottom = int(np.flatnonzero((ink > 0.3).any(axis=1))[-1] + tall * (rng.uniform(*BELOW) + PEN[1] / 2))
+    bottom = int(np.flatnonzero((ink > 0.3).any(axis=1))[-1] + tall * rng.uniform(*BELOW))
     ends = [int(v) for v in len(ink) / 2 + tall * rng.uniform(0.35, 0.6, 2) * (-1, 1)]
     rise = int(tall * rng.uniform(-0.05, 0.05))
     width = max(round(tall * rng.uniform(*PEN)), 1)
-    line = cv2.line(np.zeros_like(ink), (ends[0], bottom), (ends[1], bottom + rise), 1, width, cv2.LINE_AA)
+    line = cv2.line(np.zeros_like(ink), (ends[0], bottom), (ends[1], bottom + rise), 1, width)
     return _drawn(np.maximum(ink, line), rng)
 
 
@@ -50,14 +50,14 @@ def on_card(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     tall = rng.uniform(*TALL)
     ground = rng.uniform(0, 255)
     card = _apart(ground, rng)
-    ink, reach = _on(picture, tall, rng.random() < 0.5, rng)
+    ink, reach = _on(picture, tall, rng, disc=rng.random() < 0.5)
     return noisy(laid(laid(ground, card, reach), _apart(card, rng), ink), rng)
 
 
 def highlighted(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """In a patch that a highlighter has made somewhat darker than the paper."""
     paper = rng.uniform(*PAPER)
-    ink, reach = _on(picture, rng.uniform(*TALL), False, rng)
+    ink, reach = _on(picture, rng.uniform(*TALL), rng, disc=False)
     return noisy(laid(laid(paper, paper * (1 - rng.uniform(*PATCH)), reach), rng.uniform(*INK), ink), rng)
 
 
@@ -87,16 +87,16 @@ def _placed(picture: np.ndarray, tall: float, across: float) -> np.ndarray:
     return placed(picture, (side, side), tall, -off * tall / BOX)
 
 
-def _on(picture: np.ndarray, tall: float, round_: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _on(picture: np.ndarray, tall: float, rng: np.random.Generator, *, disc: bool) -> tuple[np.ndarray, np.ndarray]:
     """Shares of the ink, and of a card or a disc round it, float32 [s, s] each."""
     room = 1 + 2 * rng.uniform(*CARD)
-    ink = _placed(picture, tall, room * tall * (2 * _half_diagonal(picture) if round_ else 1))
+    ink = _placed(picture, tall, room * tall * (2 * _half_diagonal(picture) if disc else 1))
     left, top, width, height = cv2.boundingRect((ink > 0.3).astype(np.uint8))
     half = room * np.array([width, height]) / 2 + 1
     middle = np.array([left + width / 2, top + height / 2])
     card = np.zeros_like(ink)
-    if round_:
-        cv2.circle(card, middle.astype(int).tolist(), int(np.hypot(width, height) / 2 * room), 1, -1, cv2.LINE_AA)
+    if disc:
+        cv2.circle(card, middle.astype(int).tolist(), int(np.hypot(width, height) / 2 * room), 1, -1)
     else:
         first, last = (middle - half).astype(int).tolist(), (middle + half).astype(int).tolist()
         cv2.rectangle(card, first, last, 1, -1)
