@@ -61,11 +61,11 @@ def _less(plane: np.ndarray, cut: float) -> np.ndarray:
 
 def _has_lines(ink: Ink) -> bool:
     """Whether the mask has an unbroken run of LONG along rows or columns, or looks like a frame."""
-    mask, (left, top, wide, high) = ink.mask, ink.box
+    mask, (_, _, wide, high) = ink.mask, ink.box
     height, width = mask.shape
     if (wide > LONG * width and _has_run(mask)) or (high > LONG * height and _has_run(cv2.transpose(mask))):
         return True
-    return min(wide / width, high / height) > FRAME and _is_frame(mask[top : top + high, left : left + wide])
+    return min(wide / width, high / height) > FRAME and _is_frame(ink.within(mask))
 
 
 def _has_run(mask: np.ndarray) -> bool:

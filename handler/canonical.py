@@ -121,7 +121,7 @@ def drawn(ink: Ink) -> Canonical:
 def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
     """Mask of the digit's components, None for all there is; their box; what is odd; how many large ones there are."""
     mask, (left, top, width, height) = ink.mask, ink.box
-    inner = mask[top : top + height, left : left + width]
+    inner = ink.within(mask)
     count, _ = cv2.connectedComponents(inner, connectivity=8)
     odd: list[str] = []
     parts = 1
@@ -130,9 +130,8 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
         groups = np.arange(count)  # of each label
         if ink.even:
             groups[labels] = groups_of(inner)
-        kept, odd, parts = _parts(ink.depth[top : top + height, left : left + width], labels, stats, groups)
-        mask = np.zeros_like(mask)
-        mask[top : top + height, left : left + width] = np.isin(labels, kept) * np.uint8(255)
+        kept, odd, parts = _parts(ink.within(ink.depth), labels, stats, groups)
+        mask = ink.mask_of(np.isin(labels, kept))
         left, top, width, height = cv2.boundingRect(mask)
     if not ink.even and runs_off(mask, (left, top, width, height)):
         odd.append("cropped")

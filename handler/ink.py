@@ -67,6 +67,17 @@ class Ink(NamedTuple):
         """Whether ink runs off the image: along more than a twentieth of one of its edges."""
         return runs_off(self.mask, self.box)
 
+    def within(self, plane: np.ndarray) -> np.ndarray:
+        """A view of a plane, [h, w], cropped to the box."""
+        left, top, width, height = self.box
+        return plane[top : top + height, left : left + width]
+
+    def mask_of(self, part: np.ndarray) -> np.ndarray:
+        """Mask, uint8 [h, w], 255 or 0, of a part of the ink that is given as bool, cropped to the box."""
+        mask = np.zeros_like(self.mask)
+        self.within(mask)[:] = part * np.uint8(255)
+        return mask
+
     def part(self, mask: np.ndarray) -> "Ink":
         """Only the ink in this mask, uint8 [h, w], 255 or 0."""
         return self._replace(mask=mask, box=cv2.boundingRect(mask), firm=mask, whole=False)

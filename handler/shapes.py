@@ -50,20 +50,14 @@ def others(ink: Ink, plain: Canonical) -> list[Canonical]:
     return [reading for reading in found if "blank" not in reading.warnings]
 
 
-def _in_box(plane: np.ndarray, ink: Ink) -> np.ndarray:
-    """A view of the plane, [h, w], within the ink's box."""
-    left, top, width, height = ink.box
-    return plane[top : top + height, left : left + width]
-
-
 def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
     """The ink without a part that goes round others; where there is none, its main part alone."""
-    inner = _in_box(ink.mask, ink)
+    inner = ink.within(ink.mask)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
     if ring := enclosing(stats):
-        return [_of(ink, (labels > 0) & (labels != ring))]
+        return [drawn(ink.part(ink.mask_of((labels > 0) & (labels != ring))))]
     groups = groups_of(inner)
-    mass = np.bincount(groups.ravel(), _in_box(ink.depth, ink).ravel())
+    mass = np.bincount(groups.ravel(), ink.within(ink.depth).ravel())
     mass[0] = 0
     main = int(mass.argmax())
     alone = groups == main
@@ -71,18 +65,11 @@ def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
     if not rest.size or np.ptp(rows) < LOWEST * len(alone):
         return []
     underlined = rest[0] > rows[-1] and np.ptp(rest) < FLAT * np.ptp(rows)
-    reading = _of(ink, alone)
+    reading = drawn(ink.part(ink.mask_of(alone)))
     warnings = reading.warnings
     if "several_shapes" in plain.warnings and "several_shapes" not in warnings:
         warnings = (*warnings, "several_shapes")  # the image still has them
     return [reading._replace(warnings=warnings, doubt=-UNDERLINED if underlined else PART)]
-
-
-def _of(ink: Ink, part: np.ndarray) -> Canonical:
-    """Reading of a part of the ink, bool, cropped to its box."""
-    mask = np.zeros_like(ink.mask)
-    _in_box(mask, ink)[:] = part * np.uint8(255)
-    return drawn(ink.part(mask))
 
 
 def _on_card(ink: Ink) -> list[Canonical]:
@@ -92,7 +79,7 @@ def _on_card(ink: Ink) -> list[Canonical]:
         return []
     if cv2.countNonZero(ink.mask) < COVERED * width * height:
         return []
-    outlines, _ = cv2.findContours(_in_box(ink.mask, ink), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(ink.within(ink.mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outline = max(outlines, key=cv2.contourArea)
     if cv2.contourArea(outline) < max(FILLED * width * height, CONVEX * cv2.contourArea(cv2.convexHull(outline))):
         return []
@@ -125,7 +112,7 @@ def _filled(ink: Ink, plain: Canonical) -> list[Canonical]:
 
     Of four outlines, each within the one before, the strokes' fill lies between the second and the third.
     """
-    outlines, tree = cv2.findContours(_in_box(ink.mask, ink), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, tree = cv2.findContours(ink.within(ink.mask), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     parents = tree[0, :, 3].tolist()
     holes = [i for i, parent in enumerate(parents) if parent >= 0 and parents[parent] < 0]  # of the outermost outlines
     least = HOLLOW * ink.box[2] * ink.box[3]

@@ -119,6 +119,12 @@ def _written(
     return ink, _turned(shape, rng.uniform(-SKEW, SKEW))
 
 
+def box_of(picture: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the digit in a picture of MNIST's."""
+    left, top, width, height = cv2.boundingRect((picture > 60).astype(np.uint8))
+    return left, top, width, height
+
+
 def placed(picture: np.ndarray, shape: tuple[int, int], height: float, offset: np.ndarray) -> np.ndarray:
     """Ink's share, float32 `shape`: the digit `height` pixels tall, `offset` (across, down) from the middle."""
     scale = height / BOX

@@ -81,7 +81,7 @@ def among_lines(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def tight(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cut out along the digit, or up to 3 pixels beside it."""
-    left, top, width, height = cv2.boundingRect((picture > 60).astype(np.uint8))
+    left, top, width, height = lines.box_of(picture)
     margin = int(rng.integers(0, 4))
     large = _larger(picture[top : top + height, left : left + width], rng)
     return 255 - cv2.copyMakeBorder(large, margin, margin, margin, margin, cv2.BORDER_CONSTANT)

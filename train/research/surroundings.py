@@ -7,7 +7,7 @@ uint8 [28, 28], and a random generator, and returns grey levels, uint8 [h, w]. A
 import cv2
 import numpy as np
 
-from train.research.lines import BOX, INK, PAPER, Drawing, laid, noisy, placed
+from train.research.lines import BOX, INK, PAPER, box_of, laid, noisy, placed
 
 TALL = (40, 140)  # pixels; the digit's longer side
 MARGIN = 0.25  # of it, round all there is
@@ -70,19 +70,16 @@ def outlined(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _drawn(cv2.morphologyEx(solid, cv2.MORPH_GRADIENT, kernel), rng)
 
 
-ALL: tuple[Drawing, ...] = (circled, underlined, on_card, highlighted, outlined)
-
-
 def _half_diagonal(picture: np.ndarray) -> float:
     """Of the digit's box, as a share of its longer side."""
-    width, height = cv2.boundingRect((picture > 60).astype(np.uint8))[2:]
+    width, height = box_of(picture)[2:]
     return float(np.hypot(width, height) / max(width, height) / 2)
 
 
 def _placed(picture: np.ndarray, tall: float, across: float) -> np.ndarray:
     """Ink's share, float32 [s, s]: the digit `tall` pixels tall in the middle of `across` pixels and a margin."""
     side = round(across + 2 * MARGIN * tall)
-    left, top, width, height = cv2.boundingRect((picture > 60).astype(np.uint8))
+    left, top, width, height = box_of(picture)
     off = np.array([left + width / 2, top + height / 2]) - len(picture) / 2
     return placed(picture, (side, side), tall, -off * tall / BOX)
 
