@@ -23,7 +23,6 @@ from digit import CLASS_NAMES
 from lenet import LeNet
 from reader import Origin, Reading, read
 from train import habits, mnist
-from train.habits import Habits
 from train.measure import logits_of
 from train.own_model import WEIGHTS
 from train.research.non_digits import NON_DIGITS, clothes
@@ -149,7 +148,7 @@ def weighed(net: LeNet, limits: Both, train: mnist.Digits) -> Both:
 
 def _images(train: mnist.Digits, rng: np.random.Generator) -> Iterator[tuple[list[bytes], np.ndarray, float]]:
     """Encoded images of each kind; labels, -1 of what is no digit; how many kinds it counts as."""
-    written = habits.write(train.pictures, train.labels, Habits(), torch.Generator().manual_seed(0))
+    written = habits.write(train.pictures, train.labels, habits.SHARES, torch.Generator().manual_seed(0))
     pictures, labels = written.numpy(), train.labels.numpy()
     for style in STYLES:
         chosen = rng.choice(len(pictures), OF_A_KIND, replace=False)

@@ -35,7 +35,7 @@ from train.own_model import ROOT
 from train.recipe import FULL, QUICK, SEEDS, Plan, Recipe
 from train.teacher import Teacher
 
-SERVED_SEED = 3
+SERVED_SEED = 1
 RUN = ROOT / "run" / "train"  # what runs leave behind
 
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     plan = QUICK if args.quick else FULL
     plan = replace(plan, student=replace(plan.student, epochs=args.epochs or plan.student.epochs))
     if args.model != own_model.MNIST:
-        plan = replace(plan, habits=None)
+        plan = replace(plan, finish=plan.finish and replace(plan.finish, habits=None))
     quick_mnist = args.quick and args.model == own_model.MNIST
     out = args.out or (RUN / f"quick-{args.seeds[0]}.pt" if quick_mnist else own_model.weights_of(args.model))
     try:
@@ -92,7 +92,7 @@ class Trainer:
         torch.set_num_threads(1)
         torch.set_float32_matmul_precision("high")  # of CUDA; the CPU's stays exact
         self._pool = ThreadPoolExecutor(1 if device == "cuda" else 2)
-        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, habits, loop, teacher, lenet))]
+        files = [MODEL_FILE, *(Path(str(module.__file__)) for module in (augment, loop, teacher, lenet))]
         self._key = digest(
             b"".join(file.read_bytes() for file in files),
             device,
@@ -108,10 +108,9 @@ class Trainer:
             if plan.teacher:
                 data = replace(data, taught=self.logits(data))
             runs = [self.trained([seeded(LeNet, seed) for seed in seeds], plan.student, seeds, data, "student")]
-            for name, recipe in (("finish", plan.finish), ("habits", plan.habits)):
-                if recipe and not self.stopped.is_set():
-                    nets = [net for run in runs[-1] for net in run.nets()]
-                    runs.append(self.trained(nets, recipe, seeds, self.renderings(recipe), name))
+            if plan.finish and not self.stopped.is_set():
+                nets = [net for run in runs[-1] for net in run.nets()]
+                runs.append(self.trained(nets, plan.finish, seeds, self.renderings(plan.finish), "finish"))
         except KeyboardInterrupt:  # before LeNet's turn
             self.stopped.set()
             return [LeNet() for _ in seeds], [[] for _ in seeds]
@@ -139,7 +138,8 @@ class Trainer:
 
             def train(run: Run) -> None:
                 of = "-".join(map(str, run.seeds))
-                checkpoint = RUN / f"{name}-{of}-{digest(self._key, self.plan.as_dict(), asdict(recipe))}.checkpoint"
+                what = digest(self._named(recipe), self.plan.as_dict(), asdict(recipe))
+                checkpoint = RUN / f"{name}-{of}-{what}.checkpoint"
                 if self.resume and checkpoint.exists():
                     run.load(checkpoint)
                     bar.update(run.epoch * run.steps_per_epoch)
@@ -183,7 +183,8 @@ class Trainer:
         return Renderings(pictures.to(self.device), self.train.labels.to(self.device))
 
     def _named(self, recipe: Recipe) -> str:
-        return digest(self._key, asdict(recipe.distortion), recipe.renderings, recipe.habits and asdict(recipe.habits))
+        drawn = Path(habits.__file__).read_bytes() if recipe.habits else b""
+        return digest(self._key, asdict(recipe.distortion), recipe.renderings, recipe.habits, drawn)
 
     def logits(self, data: Renderings) -> Tensor:
         """The mean of the teachers' logits for every picture, float32 [r, n, classes]."""

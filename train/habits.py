@@ -1,4 +1,4 @@
-"""MNIST's digits -> as people write them elsewhere: ones with a flag or a foot, sevens with a bar, zeros with a slash.
+"""MNIST's digits -> as people write them elsewhere: ones with a flag or a foot, sevens with a bar, and so on.
 
 uint8 [n, 28, 28], labels -> strokes over a share of these classes -> MNIST's box and centre again -> uint8 [n, 28, 28]
 
@@ -6,7 +6,7 @@ MNIST's writers were Americans, few of whom write so. Each stroke's place, lengt
 what these habits look like; lengths are shares of the digit's height.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -15,23 +15,23 @@ from torch import Generator, Tensor
 from canonical import BOX
 from digit import SIDE
 
+SHARES = {0: 0.1, 1: 0.2, 4: 0.1, 7: 0.15, 9: 0.15}  # of each class, in training
+EVERY = dict.fromkeys(SHARES, 1.0)
 INKED = 0.4  # of the full grey level: what counts when a digit is measured
+FAINT = 0.15  # what still counts as a stroke when a part of it is erased
 
 
-@dataclass(frozen=True)
-class Habits:
-    """The shares of three classes that are written so."""
+def write(pictures: Tensor, labels: Tensor, shares: Mapping[int, float], generator: Generator) -> Tensor:
+    """A copy of pictures, uint8 [n, 28, 28] on the generator's device, of which some are written by these habits.
 
-    ones: float = 0.2
-    sevens: float = 0.15
-    zeros: float = 0.1
-
-
-def write(pictures: Tensor, labels: Tensor, habits: Habits, generator: Generator) -> Tensor:
-    """A copy of pictures, uint8 [n, 28, 28] on the generator's device, of which some are written by these habits."""
+    Args:
+        labels: int64 [n].
+        shares: how many of a class, in [0, 1]; of a class that is not named, none.
+    """
     written = pictures.clone()
-    for label, share, change in ((0, habits.zeros, _zero), (1, habits.ones, _one), (7, habits.sevens, _seven)):
-        chosen = (labels == label) & (torch.rand(len(labels), generator=generator, device=labels.device) < share)
+    for label, (_, change) in HABITS.items():
+        chosen = torch.rand(len(labels), generator=generator, device=labels.device) < shares.get(label, 0)
+        chosen &= labels == label
         if chosen.any():
             ink = _as_mnist(change(_Digits(pictures[chosen].float() / 255, generator)))
             written[chosen] = (ink * 255).round().to(torch.uint8)
@@ -43,13 +43,14 @@ class _Digits:
 
     Attributes:
         ink: float32 [n, 28, 28] in [0, 1].
+        axis: the pixels along a side, float32 [28].
         top, bottom, height: of each digit in pixels, float32 [n].
         pen: half the width of its strokes.
     """
 
     def __init__(self, ink: Tensor, generator: Generator) -> None:
         self.ink, self._generator = ink, generator
-        self._axis = torch.arange(SIDE, dtype=torch.float32, device=ink.device)
+        self.axis = torch.arange(SIDE, dtype=torch.float32, device=ink.device)
         self.top, self.bottom = _ends(ink.amax(2))
         self.height = (self.bottom - self.top).clamp(min=4)
         area = (ink > INKED).float()
@@ -63,18 +64,28 @@ class _Digits:
 
     def middle(self, row: Tensor) -> Tensor:
         """Where the ink in and beside a row is on average, float32 [n]."""
-        rows = ((self._axis - row[:, None]).abs() <= 1).float()
+        rows = ((self.axis - row[:, None]).abs() <= 1).float()
         return _mean(torch.einsum("nyx,ny->nx", self.ink, rows))
 
     def draw(self, x: Tensor, y: Tensor, right: Tensor, down: Tensor, which: Tensor | bool = True) -> None:
         """A straight stroke from (x, y) to (x + right, y + down) over each digit, or over those of `which`."""
         x, y, right, down, pen = (each[:, None, None] for each in (x, y, right, down, self.pen))
-        across, along = self._axis - x, self._axis[:, None] - y
+        across, along = self.axis - x, self.axis[:, None] - y
         done = ((across * right + along * down) / (right**2 + down**2)).clamp(0, 1)  # where it is nearest to a pixel
         beside = torch.hypot(across - done * right, along - done * down)
         stroke = (pen + 0.5 - beside).clamp(0, 1) * self.ink.amax((1, 2))[:, None, None]
         over = torch.maximum(self.ink, stroke)
         self.ink = over if which is True else torch.where(which[:, None, None], over, self.ink)
+
+
+def _zero(digits: _Digits) -> Tensor:
+    """A slash through the middle, mostly up to the right."""
+    angle = digits.between(0.55, 1.6)
+    half = digits.height * digits.between(0.32, 0.75)
+    right = half * angle.cos() * torch.where(digits.between(0, 1) < 0.12, -1, 1)
+    x, y = _mean(digits.ink.sum(1)), (digits.top + digits.bottom) / 2
+    digits.draw(x - right, y + half * angle.sin(), 2 * right, -2 * half * angle.sin())
+    return digits.ink
 
 
 def _one(digits: _Digits) -> Tensor:
@@ -91,6 +102,20 @@ def _one(digits: _Digits) -> Tensor:
     return digits.ink
 
 
+def _four(digits: _Digits) -> Tensor:
+    """The stem begins at the bar or little above it: what is right of the first stroke is erased further up."""
+    below_top = (digits.axis - digits.top[:, None]) / digits.height[:, None]
+    among = (below_top > 0.3) & (below_top < 0.85)  # where a bar may be
+    bar = (digits.ink.sum(2) * among).argmax(1)
+    above = digits.axis < (bar - digits.height * digits.between(0.05, 0.25))[:, None]
+    inked = digits.ink > FAINT
+    second = inked & (((inked.cumsum(2) > 0) & ~inked).cumsum(2) > 0)  # ink after the first gap of a row
+    rows = torch.arange(SIDE, device=inked.device)
+    next_of_two = torch.where(second.any(2), rows, SIDE - 1).flip(1).cummin(1).values.flip(1)
+    begins = torch.where(second.any(2), second.float().argmax(2), SIDE).gather(1, next_of_two)  # a row of one stroke
+    return digits.ink * ~(above[:, :, None] & (digits.axis >= begins[:, :, None]))  # is taken like the next of two
+
+
 def _seven(digits: _Digits) -> Tensor:
     """A bar across the stem."""
     y = digits.top + digits.height * digits.between(0.38, 0.62)
@@ -100,14 +125,20 @@ def _seven(digits: _Digits) -> Tensor:
     return digits.ink
 
 
-def _zero(digits: _Digits) -> Tensor:
-    """A slash through the middle, mostly up to the right."""
-    angle = digits.between(0.55, 1.6)
-    half = digits.height * digits.between(0.32, 0.75)
-    right = half * angle.cos() * torch.where(digits.between(0, 1) < 0.12, -1, 1)
-    x, y = _mean(digits.ink.sum(1)), (digits.top + digits.bottom) / 2
-    digits.draw(x - right, y + half * angle.sin(), 2 * right, -2 * half * angle.sin())
+def _nine(digits: _Digits) -> Tensor:
+    """The tail turns to the left."""
+    length, rise = digits.height * digits.between(0.3, 0.8), digits.between(-0.35, 0.4)
+    digits.draw(digits.middle(digits.bottom), digits.bottom - 0.5, -length * rise.cos(), -length * rise.sin())
     return digits.ink
+
+
+HABITS = {
+    0: ("zeros with a slash", _zero),
+    1: ("ones with a flag or a foot", _one),
+    4: ("fours whose stem begins at the bar", _four),
+    7: ("sevens with a bar", _seven),
+    9: ("nines whose tail turns to the left", _nine),
+}
 
 
 def _as_mnist(ink: Tensor) -> Tensor:

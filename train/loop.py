@@ -66,8 +66,7 @@ class Run:
         params, buffers = stack_module_state(list(nets))
         self.params = {name: value.detach().to(self.device).requires_grad_() for name, value in params.items()}
         self.state = self.params | {name: value.to(self.device) for name, value in buffers.items()}
-        self.first = {name: value.detach().clone() for name, value in self.state.items()}
-        self.averaged = {name: value.clone() for name, value in self.first.items()}
+        self.averaged = {name: value.detach().clone() for name, value in self.state.items()}
         self.rate, self.share = (torch.zeros((), device=self.device) for _ in range(2))  # set before each step
         self.rows = torch.zeros(len(seeds), recipe.batch_size, dtype=torch.int64, device=self.device)  # likewise
         self.losses = torch.zeros(len(seeds), device=self.device)  # summed over the epoch
@@ -169,16 +168,10 @@ class Run:
             )
 
     def nets(self) -> list[nn.Module]:
-        """The nets in evaluation mode, with their averaged weights, of which the first ones are a part by `kept`.
-
-        M. Wortsman et al.: Robust fine-tuning of zero-shot models, CVPR 2022: half-way between two nets, the second
-        fine-tuned from the first, is about as good as each at what it does best.
-        """
-        kept = self.recipe.kept
-        weights = {name: value.lerp(self.first[name], kept) if kept else value for name, value in self.averaged.items()}
+        """The nets in evaluation mode, with their averaged weights."""
         nets = [copy.deepcopy(self.net).eval() for _ in self.seeds]
         for index, net in enumerate(nets):
-            net.load_state_dict({name: value[index] for name, value in weights.items()})
+            net.load_state_dict({name: value[index] for name, value in self.averaged.items()})
         return nets
 
     def as_dict(self) -> dict:

@@ -44,7 +44,6 @@ SHORT = replace(QUICK, student=replace(QUICK.student, epochs=3, renderings=2))
 WHOLE = Plan(  # every stage, in miniature
     student=replace(FULL.student, epochs=2, renderings=2),
     finish=replace(FULL.finish, epochs=1, renderings=1),
-    habits=replace(FULL.habits, epochs=1, renderings=1),
     teacher=replace(FULL.teacher, epochs=1, renderings=2),
     teachers=(101, 102),
     width=4,
@@ -98,7 +97,7 @@ def test_stacked_nets_learn_as_they_do_alone(few):
 def test_the_whole_plan_is_repeatable_and_keeps_teachers(few):
     first = fitted(WHOLE, few, 3)[0]
     kept = {path.name.split("-")[0] for path in command.RUN.iterdir()}
-    assert {"pictures", "teachers", "logits", "student", "finish", "habits"} <= kept
+    assert {"pictures", "teachers", "logits", "student", "finish"} <= kept
     assert same(first, fitted(WHOLE, few, 3)[0])
 
 

@@ -40,9 +40,8 @@ STEPS = {
     "+ affine distortion": _alone(distortion=_affine),
     "+ elastic distortion": _alone(distortion=replace(_affine, elastic=_whole.elastic)),
     "+ stroke width, blur, noise, stray strokes": _alone(),
-    "+ two teachers": replace(FULL, finish=None, habits=None),
-    "+ fine-tuning": replace(FULL, habits=None),
-    "+ habits of other writers: the whole plan": FULL,
+    "+ two teachers": replace(FULL, finish=None),
+    "+ fine-tuning, with habits of other writers: the whole plan": FULL,
 }
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from train import habits, mnist
-from train.habits import Habits
 from train.research import lines, styles, surroundings, uploads
 from train.research.corruptions import SEEN, UNSEEN
 
@@ -141,14 +140,12 @@ def _among_shapes(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
 
 
 def _written_elsewhere(test: mnist.Digits, most: int) -> list[Row]:
-    names = "zeros with a slash", "ones with a flag or a foot", "sevens with a bar"
-    drawn_over = habits.write(test.pictures, test.labels, Habits(1, 1, 1), torch.Generator().manual_seed(0))
+    drawn_over = habits.write(test.pictures, test.labels, habits.EVERY, torch.Generator().manual_seed(0))
     rows = []
-    for label, name in zip((0, 1, 7), names, strict=True):
+    for label, (name, _) in habits.HABITS.items():
         pictures = drawn_over[test.labels == label][:most].numpy()
-        rows.append(
-            Row(FOREIGN, name, uploads.plain, pictures, np.full(len(pictures), label), 0.94, "drawn on MNIST's")
-        )
+        labels = np.full(len(pictures), label)
+        rows.append(Row(FOREIGN, name, uploads.plain, pictures, labels, 0.94, "drawn on MNIST's"))
     return rows
 
 
