@@ -1,6 +1,6 @@
 """MNIST's digits -> as people write them elsewhere: ones with a flag or a foot, sevens with a bar, and so on.
 
-uint8 [n, 28, 28], labels -> strokes over a share of these classes -> MNIST's box and centre again -> uint8 [n, 28, 28]
+uint8 [n, 28, 28], labels -> a share of five classes is redrawn -> MNIST's box and centre again -> uint8 [n, 28, 28]
 
 MNIST's writers were Americans, few of whom write so. Each stroke's place, length and angle are drawn uniformly from
 what these habits look like; lengths are shares of the digit's height.
@@ -109,11 +109,12 @@ def _four(digits: _Digits) -> Tensor:
     bar = (digits.ink.sum(2) * among).argmax(1)
     above = digits.axis < (bar - digits.height * digits.between(0.05, 0.25))[:, None]
     inked = digits.ink > FAINT
-    second = inked & (((inked.cumsum(2) > 0) & ~inked).cumsum(2) > 0)  # ink after the first gap of a row
-    rows = torch.arange(SIDE, device=inked.device)
-    next_of_two = torch.where(second.any(2), rows, SIDE - 1).flip(1).cummin(1).values.flip(1)
-    begins = torch.where(second.any(2), second.float().argmax(2), SIDE).gather(1, next_of_two)  # a row of one stroke
-    return digits.ink * ~(above[:, :, None] & (digits.axis >= begins[:, :, None]))  # is taken like the next of two
+    gap = (inked.cumsum(2) > 0) & ~inked  # what follows the first stroke of a row
+    stem = inked & (gap.cumsum(2) > 0)
+    rows = torch.where(stem.any(2), torch.arange(SIDE, device=inked.device), SIDE - 1)
+    rows = rows.flip(1).cummin(1).values.flip(1)  # a row with one stroke is taken like the next below that has both
+    edge = torch.where(stem.any(2), stem.float().argmax(2), SIDE).gather(1, rows)
+    return digits.ink * ~(above[:, :, None] & (digits.axis >= edge[:, :, None]))
 
 
 def _seven(digits: _Digits) -> Tensor:
