@@ -1,6 +1,7 @@
 """`python -m tests.faults chaos | soak`: the long runs, each with a report."""
 
 import argparse
+import signal
 import sys
 
 from tests.faults import chaos, soak
@@ -14,6 +15,7 @@ def main() -> int:
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0]))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is ended
     return COMMANDS[args.command].run(args)
 
 
