@@ -129,6 +129,7 @@ class Trainer:
         together = self.device == "cuda" and name != "teacher"
         parts = [range(len(seeds))] if together else [[i] for i in range(len(seeds))]
         runs = [Run([nets[i] for i in part], recipe, [seeds[i] for i in part], data) for part in parts]
+        plan = self.plan if name == "finish" else replace(self.plan, finish=None)  # no stage depends on a later one
         with tqdm(total=sum(r.steps for r in runs), desc=name, unit="batch", dynamic_ncols=True, smoothing=0.02) as bar:
 
             def progress(run: Run) -> None:
@@ -138,7 +139,7 @@ class Trainer:
 
             def train(run: Run) -> None:
                 of = "-".join(map(str, run.seeds))
-                what = digest(self._named(recipe), self.plan.as_dict(), asdict(recipe))
+                what = digest(self._named(recipe), plan.as_dict(), asdict(recipe))
                 checkpoint = RUN / f"{name}-{of}-{what}.checkpoint"
                 if self.resume and checkpoint.exists():
                     run.load(checkpoint)

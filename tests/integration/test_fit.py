@@ -134,6 +134,17 @@ def test_a_resumed_run_takes_no_stage_of_another_plan(few):
     assert same(fitted(longer, few, resume=True)[0], whole)
 
 
+def test_another_fine_tuning_goes_on_from_the_same_distilled_nets(few):
+    other = replace(WHOLE, finish=replace(WHOLE.finish, learning_rate=2e-3))
+    fitted(WHOLE, few)
+    distilled = {path: path.stat().st_mtime_ns for path in command.RUN.glob("student-*")}
+    resumed = fitted(other, few, resume=True)[0]
+    assert {path: path.stat().st_mtime_ns for path in command.RUN.glob("student-*")} == distilled
+    for path in command.RUN.glob("*.checkpoint"):
+        path.unlink()
+    assert same(resumed, fitted(other, few)[0])
+
+
 def test_fewer_pictures_than_a_batch_are_no_training_set(few):
     train, validation = few
     with pytest.raises(ValueError, match="200 training pictures are less than a batch of"):
