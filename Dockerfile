@@ -3,7 +3,8 @@
 #
 #   docker build -t mnist .                            CPU
 #   docker build -t mnist --build-arg DEVICE=cu130 .   CUDA 13.0; run it with --gpus all
-#   docker run --read-only --tmpfs /run/mnist:exec,uid=10001,mode=700 -p 3001:3001 mnist
+#   docker build -t mnist --build-arg VERSION=2.0 .    another version of the model, as metrics and details show it
+#   docker run --read-only --tmpfs /run/mnist:exec,uid=10001,mode=700 --stop-timeout 40 -p 3001:3001 mnist
 
 ARG PYTHON=3.11
 ARG BASE=python:${PYTHON}-slim-bookworm
@@ -23,8 +24,9 @@ RUN python -m venv .venv \
     # a tenth of the image that only building against torch needs
     && rm -rf .venv/lib/python*/site-packages/torch/test .venv/lib/python*/site-packages/torch/include
 COPY . .
+ARG VERSION=1.0
 # A checkout made under umask 077 can be read by its owner only.
-RUN chmod -R g+rX . && touch .venv/.client && make .venv/torchserve.aot model_store/mnist.mar
+RUN chmod -R g+rX . && touch .venv/.client && make .venv/torchserve.aot model_store/mnist.mar VERSION="$VERSION"
 
 FROM ${BASE}
 # Any user of group 0 may run it, as OpenShift wants: the group has the user's rights.

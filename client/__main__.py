@@ -1,6 +1,6 @@
-"""`python -m client FILES/FOLDERS/GLOBS`: read pictures of digits with a running service.
+"""`python -m client FILES/FOLDERS/GLOBS`: read images of digits with a running service.
 
-Exits with 0 when every picture was read, 1 when one was not, 2 when there is nothing to do, 130 on Ctrl-C.
+Exits with 0 when every image was read, 1 when one was not, 2 when there is nothing to do, 130 on Ctrl-C.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
-from client.files import Picture, find
+from client.files import Image, find
 from client.formats import FORMATS
 from client.service import Outcome, Service, ServiceFailure
 
@@ -23,12 +23,12 @@ def main(words: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     try:
-        pictures = list(find(options.pictures))
-        if not pictures:
-            print("error: no pictures there; name files, folders or globs", file=sys.stderr)
+        images = list(find(options.images))
+        if not images:
+            print("error: no images there; name files, folders or globs", file=sys.stderr)
             return 2
         service = Service(options.url, options.key, options.details)
-        failed = show(service.read(pictures, options.batch), pictures, options)
+        failed = show(service.read(images, options.batch), images, options)
         sys.stdout.flush()
     except ServiceFailure as failure:
         print(f"error: {failure}", file=sys.stderr)
@@ -41,13 +41,13 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if failed:
-        print(f"{failed} of {len(pictures)} pictures failed", file=sys.stderr)
+        print(f"{failed} of {len(images)} images failed", file=sys.stderr)
     return 1 if failed else 0
 
 
-def show(outcomes: Iterable[Outcome], pictures: list[Picture], options: argparse.Namespace) -> int:
-    """Print each outcome as it comes; the number of pictures that failed."""
-    bar = tqdm(total=len(pictures), unit="picture", disable=None if options.progress else True, leave=False)
+def show(outcomes: Iterable[Outcome], images: list[Image], options: argparse.Namespace) -> int:
+    """Print each outcome as it comes; the number of images that failed."""
+    bar = tqdm(total=len(images), unit="image", disable=None if options.progress else True, leave=False)
     failed = 0
 
     def counted() -> Iterator[Outcome]:
@@ -58,14 +58,14 @@ def show(outcomes: Iterable[Outcome], pictures: list[Picture], options: argparse
             yield outcome
 
     with bar:
-        for line in FORMATS[options.format](counted(), pictures, options.details):
+        for line in FORMATS[options.format](counted(), images, options.details):
             bar.write(line, file=sys.stdout)
     return failed
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(prog="python -m client", description="Read pictures of handwritten digits.")
-    arguments.add_argument("pictures", nargs="+", help="files, folders (searched through), globs; - is standard input")
+    arguments = argparse.ArgumentParser(prog="python -m client", description="Read images of handwritten digits.")
+    arguments.add_argument("images", nargs="+", help="files, folders (searched through), globs; - is standard input")
     arguments.add_argument(
         "--url", default=os.environ.get("MNIST_URL", URL), help="the service; default: $MNIST_URL, else %(default)s"
     )
@@ -73,9 +73,9 @@ def parser() -> argparse.ArgumentParser:
         "--key", default=os.environ.get("MNIST_KEY"), help="API key; default: $MNIST_KEY, which no process list shows"
     )
     arguments.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    arguments.add_argument("--details", action="store_true", help="with verdict and warnings of each picture")
+    arguments.add_argument("--details", action="store_true", help="with verdict and warnings of each image")
     arguments.add_argument(
-        "--batch", type=whole, default=64, metavar="N", help="pictures in one request, 1 to 256; default: 64"
+        "--batch", type=whole, default=64, metavar="N", help="images in one request, 1 to 256; default: 64"
     )
     arguments.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
     return arguments

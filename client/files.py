@@ -1,4 +1,4 @@
-"""The words of the command line -> pictures: files as named, what folders hold, what globs match, standard input."""
+"""The words of the command line -> images: files as named, what folders hold, what globs match, standard input."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Image:
     """A file to send. `path` is None for standard input."""
 
     name: str
@@ -27,31 +27,31 @@ class Picture:
         return sys.stdin.buffer.read()
 
 
-def find(words: Iterable[str]) -> Iterator[Picture]:
-    """The pictures that these words name, each once, in order; a file that is missing fails when it is read."""
+def find(words: Iterable[str]) -> Iterator[Image]:
+    """The images that these words name, each once, in order; a file that is missing fails when it is read."""
     seen = set()
     for word in words:
-        for picture in _named(word):
-            if picture.name not in seen:
-                seen.add(picture.name)
-                yield picture
+        for image in _named(word):
+            if image.name not in seen:
+                seen.add(image.name)
+                yield image
 
 
-def _named(word: str) -> Iterator[Picture]:
+def _named(word: str) -> Iterator[Image]:
     path = Path(word)
     if word == "-":
-        yield Picture("-", None)
+        yield Image("-", None)
     elif os.path.isdir(word):
-        yield from (Picture(str(file), file) for file in _pictures_in(path))
+        yield from (Image(str(file), file) for file in _images_in(path))
     elif os.path.exists(word) or not has_magic(word):
-        yield Picture(word, path)
+        yield Image(word, path)
     else:
         for match in sorted(glob(word, recursive=True)):
             yield from _named(match)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """A folder that cannot be listed stands for its pictures: reading it fails and says so."""
+def _images_in(folder: Path) -> list[Path]:
+    """A folder that cannot be listed stands for its images: reading it fails and says so."""
     found, unlisted = list[Path](), list[OSError]()
     for parent, _, names in os.walk(folder, onerror=unlisted.append):
         files = (Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES)

@@ -1,4 +1,4 @@
-"""Outcomes -> lines of a table, of CSV or of JSON, each line as soon as its picture is read."""
+"""Outcomes -> lines of a table, of CSV or of JSON, each line as soon as its image is read."""
 
 import csv
 import io
@@ -6,18 +6,18 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from client.files import Picture
+from client.files import Image
 from client.service import Outcome
 
 WIDEST = 60  # characters of a name in the table
-COLUMNS = ("picture", "label", "class_name", "probability", "error", "message")
+COLUMNS = ("image", "label", "class_name", "probability", "error", "message")
 DETAILS = ("verdict", "warnings")
 
 
-def table(outcomes: Iterable[Outcome], pictures: list[Picture], details: bool) -> Iterator[str]:
-    """A line for each picture, in columns."""
-    width = min(WIDEST, max(len("picture"), *(len(picture.name) for picture in pictures)))
-    yield f"{'picture':{width}}  digit  probability" + ("  verdict      warnings" if details else "")
+def table(outcomes: Iterable[Outcome], images: list[Image], details: bool) -> Iterator[str]:
+    """A line for each image, in columns."""
+    width = min(WIDEST, max(len("image"), *(len(image.name) for image in images)))
+    yield f"{'image':{width}}  digit  probability" + ("  verdict      warnings" if details else "")
     for outcome in outcomes:
         name = outcome.name if len(outcome.name) <= width else "…" + outcome.name[1 - width :]
         yield f"{name:{width}}  {_cells(outcome)}".rstrip()
@@ -31,7 +31,7 @@ def _cells(outcome: Outcome) -> str:
     return f"{best['label']:<5}  {best['probability']:<11.6f}  {more.get('verdict', ''):11}  {warnings}"
 
 
-def comma_separated(outcomes: Iterable[Outcome], pictures: list[Picture], details: bool) -> Iterator[str]:
+def comma_separated(outcomes: Iterable[Outcome], images: list[Image], details: bool) -> Iterator[str]:
     """CSV with a header line."""
     columns = (*COLUMNS[:4], *(DETAILS if details else ()), *COLUMNS[4:])
     yield _csv(columns)
@@ -43,10 +43,10 @@ def comma_separated(outcomes: Iterable[Outcome], pictures: list[Picture], detail
 def _row(outcome: Outcome) -> dict[str, Any]:
     if outcome.answer is None:
         error = outcome.error or {}
-        return {"picture": outcome.name, "error": error.get("code"), "message": error.get("message")}
+        return {"image": outcome.name, "error": error.get("code"), "message": error.get("message")}
     more = outcome.answer.get("details", {})
     told = {"verdict": more.get("verdict", ""), "warnings": " ".join(more.get("warnings", ()))}
-    return {"picture": outcome.name} | _best(outcome.answer) | told
+    return {"image": outcome.name} | _best(outcome.answer) | told
 
 
 def _csv(values: Iterable[Any]) -> str:
@@ -55,12 +55,12 @@ def _csv(values: Iterable[Any]) -> str:
     return line.getvalue().removesuffix("\r\n")
 
 
-def as_json(outcomes: Iterable[Outcome], pictures: list[Picture], details: bool) -> Iterator[str]:
-    """A list of objects: `picture`, and what the API answers for it."""
+def as_json(outcomes: Iterable[Outcome], images: list[Image], details: bool) -> Iterator[str]:
+    """A list of objects: `image`, and what the API answers for it."""
     before = "["
     for outcome in outcomes:
         answer = outcome.answer or {"success": False, "error": outcome.error}
-        yield before + json.dumps({"picture": outcome.name} | answer)
+        yield before + json.dumps({"image": outcome.name} | answer)
         before = ","
     yield "]"
 
@@ -70,7 +70,7 @@ def _best(answer: dict[str, Any]) -> dict[str, Any]:
     return best
 
 
-FORMATS: dict[str, Callable[[Iterable[Outcome], list[Picture], bool], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[Outcome], list[Image], bool], Iterator[str]]] = {
     "table": table,
     "csv": comma_separated,
     "json": as_json,

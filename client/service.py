@@ -1,4 +1,4 @@
-"""Pictures -> POST /api/mnist/batch, some at a time -> an outcome for each, in order.
+"""Images -> POST /api/mnist/batch, some at a time -> an outcome for each, in order.
 
 A service that is busy or starting is asked again, for as long as it says and a few times only.
 """
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from client.files import Picture
+from client.files import Image
 
-BYTES = 16 * 1024 * 1024  # of pictures in one request; beyond it a new one begins
+BYTES = 16 * 1024 * 1024  # of images in one request; beyond it a new one begins
 ATTEMPTS = 6  # of one request
 WAIT = 1.0  # seconds until the next attempt where the service names none
 LONGEST_WAIT = 30  # seconds, whatever it names
@@ -28,7 +28,7 @@ class ServiceFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one picture: `answer` as the API gives it, or `error`, a dict with code and message."""
+    """What became of one image: `answer` as the API gives it, or `error`, a dict with code and message."""
 
     name: str
     answer: dict[str, Any] | None = None
@@ -51,31 +51,31 @@ class Service:
         if key:
             self._session.headers["X-API-Key"] = key
 
-    def read(self, pictures: Iterable[Picture], size: int) -> Iterator[Outcome]:
-        """The outcome of each picture, in order, `size` of them in one request.
+    def read(self, images: Iterable[Image], size: int) -> Iterator[Outcome]:
+        """The outcome of each image, in order, `size` of them in one request.
 
         Raises:
             ServiceFailure: it cannot be reached, or refuses all of them.
         """
         group: list[tuple[str, bytes]] = []
-        for picture in pictures:
+        for image in images:
             try:
-                data = picture.bytes()
+                data = image.bytes()
             except OSError as error:
                 yield from self._sent(group)
                 group = []
-                yield Outcome(picture.name, error={"code": "unreadable_file", "message": f"{error.strerror}."})
+                yield Outcome(image.name, error={"code": "unreadable_file", "message": f"{error.strerror}."})
                 continue
             if len(group) == size or sum(len(held) for _, held in group) + len(data) > BYTES:
                 yield from self._sent(group)
                 group = []
-            group.append((picture.name, data))
+            group.append((image.name, data))
         yield from self._sent(group)
 
     def _sent(self, group: list[tuple[str, bytes]]) -> Iterator[Outcome]:
         if not group:
             return
-        status, body = self._post([("image", ("picture", data)) for _, data in group])
+        status, body = self._post([("image", ("digit", data)) for _, data in group])
         if status == 401 or status == 404:
             raise ServiceFailure(_message(status, body))
         if status != 200:

@@ -1,6 +1,8 @@
 """`python -m deploy.run_torchserve`: TorchServe alone, for where a container runtime supervises it.
 
 archive verified -> folder in RUN_DIR emptied -> exec: SIGTERM reaches the JVM itself, and its end is the container's
+
+Its logs go to standard output, so they outlast the container.
 """
 
 import argparse
@@ -12,6 +14,8 @@ from proxy.settings import BadSetting, from_environment
 from serve.archive import BrokenArchive
 from serve.temporary import SOCKET, Fitness, fitness, warn
 from serve.torchserve_command import command, environment
+
+CONSOLE = {"SERVER_LOG": "console", "WORKER_LOG": "console"}  # serve/log4j2.xml
 
 
 def main() -> None:
@@ -28,7 +32,7 @@ def main() -> None:
         check(temp)
         start = [*map(str, command(store / "mnist.mar", temp))]
         os.chdir(home)  # where TorchServe writes its tokens: TS_KEY_FILE of the proxy names that file
-        os.execve(start[0], start, environment(settings, logs, temp))  # noqa: S606
+        os.execve(start[0], start, environment(settings, logs, temp) | CONSOLE)  # noqa: S606
     except (BadSetting, BrokenArchive, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -21,7 +21,7 @@ SAMPLE_PERIOD = 0.25  # seconds; judging a batch of 64 pictures takes 1.3 ms, so
 UNJUDGED = "unjudged"  # a prediction nobody asked the details of, in a batch that was no sample
 PREDICTIONS = "mnist_predictions_total", ("class_name", "verdict")
 WARNINGS = "mnist_warnings_total", ("warning",)
-REFUSALS = "mnist_refused_pictures_total", ("code",)
+REFUSALS = "mnist_refused_images_total", ("code",)
 BATCHES: tuple[str, tuple[str, ...]] = "mnist_direct_batches_total", ()
 ROWS: tuple[str, tuple[str, ...]] = "mnist_direct_rows_total", ()  # over the batches: how full TorchServe makes them
 

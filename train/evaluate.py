@@ -1,6 +1,6 @@
 """Committed weights -> metrics.json -> the tables in README.md and docs/ and the figures in docs/figures/.
 
-The only place that looks at the test set; nothing is chosen here.
+Nothing is chosen here.
 """
 
 import argparse

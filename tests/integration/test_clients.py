@@ -151,17 +151,17 @@ def test_the_command_line_reads_folders_and_standard_input(url):
     ran = client(url, "samples", "-", "--format", "json", "--batch", "4", input=SEVEN)
     answers = json.loads(ran.stdout)
     assert [answer["predictions"]["prediction"]["label"] for answer in answers] == [*range(10), 7]
-    assert answers[-1]["picture"] == "-"
+    assert answers[-1]["image"] == "-"
     assert (ran.returncode, ran.stderr) == (0, b"")  # no progress bar where nobody looks
 
 
-def test_the_command_line_fails_when_one_picture_does(url):
+def test_the_command_line_fails_when_one_image_does(url):
     ran = client(url, "samples/1.png", "Makefile", "samples/[23].png")
     lines = ran.stdout.decode().splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["1", "-", "2", "3"]
     assert "undecodable_image" in lines[2]
     assert ran.returncode == 1
-    assert ran.stderr.decode() == "1 of 4 pictures failed\n"
+    assert ran.stderr.decode() == "1 of 4 images failed\n"
 
 
 def oip(service, path, **asked):
@@ -171,7 +171,7 @@ def oip(service, path, **asked):
     return requests.request("POST" if asked else "GET", address, headers=headers, timeout=30, **asked)
 
 
-def test_the_open_inference_protocol_takes_pictures_but_no_tensors(service):
+def test_the_open_inference_protocol_takes_images_but_no_tensors(service):
     infer = "/v2/models/mnist/infer"
     raw = oip(service, infer, data=SEVEN, headers={"Content-Type": "image/png"})
     form = oip(service, infer, files={"image": SEVEN})

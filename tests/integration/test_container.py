@@ -167,7 +167,9 @@ def test_the_pods_two_containers_serve_and_drain(run, ports, tmp_path):
     assert proxy.process.returncode == 0, output.decode()
     assert torchserve.process.poll() is None
     torchserve.signal(signal.SIGTERM)
-    torchserve.process.wait(30)
+    log, _ = torchserve.process.communicate(timeout=30)
+    assert b"mnist" in log  # what its workers print: `kubectl logs` shows it
+    assert not (tmp_path / ports["PORT"] / "logs/worker.log").read_bytes()
 
 
 def test_torchserve_comes_back_where_the_kubelet_starts_it_again(run, ports, tmp_path):

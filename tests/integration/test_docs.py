@@ -122,6 +122,13 @@ def test_the_drawing_shows_the_way_of_an_upload():
     assert proxy | handler <= drawn
 
 
+def test_the_sentence_on_chaos_is_that_of_its_report():
+    [total] = re.findall(r"^\| \*\*all\*\* .*", (ROOT / "docs/chaos.md").read_text(), re.MULTILINE)
+    faults, sent, *_, wrong, lost = re.findall(r"\*\*([\d,]+)\*\*", total)
+    assert (wrong, lost) == ("0", "0")
+    assert f"{faults} faults, {sent} requests" in (ROOT / "docs/robust.md").read_text()
+
+
 def test_changelog_knows_the_version():
     from proxy import VERSION
 

@@ -20,7 +20,7 @@ from train.research.uploads import FASHION
 
 PAGE = (ROOT / "docs/own-model.md").read_text()
 EXAMPLE = ROOT / "examples/fashion"
-TRAIN, SERVE, CURL, SERVED, ROLLOUT = blocks(PAGE, "sh")
+TRAIN, SERVE, CURL, SERVED, ROLLOUT, CONTAINER = blocks(PAGE, "sh")
 NAMES = json.loads((EXAMPLE / "model.json").read_text())["class_names"]
 DIGITS = json.loads((ROOT / "handler/model.json").read_text())["class_names"]
 BOOT = EXAMPLE / "ankle-boot.png"
@@ -144,3 +144,10 @@ def test_page_openapi_and_answers_follow_a_rollout(fashion, folder, model_store)
     ran("make rollback\n", folder, **environment)
     assert classified(fashion)["details"]["model"]["name"] == "mnist"
     assert ROLLOUT.endswith("make rollback\n")
+
+
+def test_the_container_is_given_what_make_serve_exports():
+    pack, run = CONTAINER.splitlines()
+    assert pack == f"make mar {re.search(r'MODEL=[^ ]+', SERVE)[0].strip()}"
+    [store] = re.findall(r"--env MODEL_STORE=(\S+)", run)
+    assert f'--volume "$PWD/{EXAMPLE.relative_to(ROOT)}:{store}:ro"' in run

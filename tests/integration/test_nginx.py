@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import aiohttp
 import pytest
@@ -22,8 +23,16 @@ pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs ngi
 
 @pytest.fixture(scope="module")
 def ingress(service, tmp_path_factory):
-    """Its address; the configuration is the one that is shipped, but for the two ports."""
+    """nginx before the service: its address, what to trust, and its folder."""
     home, [port] = tmp_path_factory.mktemp("nginx"), free_ports(1)
+    with configured(home, service.port, port) as (url, trust):
+        wait_until(lambda: ask(url, trust, "GET", "/livez")[0] == 200, 10, "nginx")
+        yield url, trust, home
+
+
+@contextmanager
+def configured(home, service, port):
+    """nginx with the configuration that is shipped, but for the two ports: its address, and what to trust."""
     (home / "tls").mkdir()
     files = ["-keyout", home / "tls/key.pem", "-out", home / "tls/cert.pem"]
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
@@ -32,17 +41,13 @@ def ingress(service, tmp_path_factory):
     )
     text = (ROOT / "deploy/nginx.conf").read_text()
     assert text.count("127.0.0.1:3001") == text.count("127.0.0.1:8443") == 1
-    text = text.replace("127.0.0.1:3001", f"127.0.0.1:{service.port}").replace("127.0.0.1:8443", f"127.0.0.1:{port}")
+    text = text.replace("127.0.0.1:3001", f"127.0.0.1:{service}").replace("127.0.0.1:8443", f"127.0.0.1:{port}")
     (home / "nginx.conf").write_text(text)
     nginx = subprocess.Popen(
         ["nginx", "-p", home, "-c", home / "nginx.conf", "-g", "daemon off;"], stderr=subprocess.PIPE
     )
-    trust = ssl.create_default_context(cafile=home / "tls/cert.pem")
-    url = f"https://127.0.0.1:{port}"
     try:
-        wait_until(lambda: nginx.poll() is not None or ask(url, trust, "GET", "/livez")[0] == 200, 10, "nginx")
-        assert nginx.poll() is None, nginx.stderr.read()
-        yield url, trust, home
+        yield f"https://127.0.0.1:{port}", ssl.create_default_context(cafile=home / "tls/cert.pem")
     finally:
         nginx.terminate()
         nginx.wait()
@@ -67,6 +72,11 @@ def ask(url, trust, method, path, data=None, times=1):
     return answers[0] if times == 1 else answers
 
 
+def answered(answer):
+    """The answer, None where nothing listens."""
+    return answer if answer[0] else None
+
+
 def picture():
     form = aiohttp.FormData()
     form.add_field("image", SAMPLES[7].read_bytes(), filename="7.png")
@@ -80,6 +90,21 @@ def test_a_picture_is_answered_over_tls(ingress):
     assert json.loads(body)["predictions"]["prediction"]["label"] == 7
     assert headers["strict-transport-security"]
     assert headers["x-request-id"]
+
+
+def test_a_caller_keeps_its_request_id(ingress):
+    url, _, home = ingress
+    answer = requests.post(
+        f"{url}/api/mnist", headers={"X-Request-Id": "mine"}, files={}, verify=home / "tls/cert.pem", timeout=10
+    )
+    assert answer.headers["X-Request-Id"] == answer.json()["error"]["request_id"] == "mine"
+
+
+def test_without_a_service_it_answers_like_one(tmp_path):
+    with configured(tmp_path, *free_ports(2)) as (url, trust):
+        status, headers, body = wait_until(lambda: answered(ask(url, trust, "GET", "/livez")), 10, "nginx")
+    assert (status, headers["content-type"]) == (502, "application/json")
+    assert json.loads(body)["error"]["code"] == "model_server_error"
 
 
 def test_the_numbers_are_not_for_outside(ingress):

@@ -3,14 +3,17 @@
 import asyncio
 import collections
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -141,6 +144,22 @@ def test_a_stack_drains_on_sigterm(stacks, balancer):
     outcomes = asyncio.run(load(balancer, 9, lambda: stacks[0].supervisor.send_signal(signal.SIGTERM)))
     assert list(outcomes) == ["right"]
     assert stacks[0].supervisor.wait(30) == 0
+
+
+def test_a_slow_body_is_refused_as_the_service_does(balancer):
+    [port], service = free_ports(1), urlsplit(balancer)
+    own = {"LISTEN": f"127.0.0.1:{port}", "REQUEST": "1s", "STACK_1": service.netloc, "STACK_2": service.netloc}
+    with subprocess.Popen(["haproxy", "-db", "-f", ROOT / "deploy/haproxy.cfg"], env=os.environ | own) as process:
+        try:
+            wait_until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 15, "HAProxy forwards")
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                head = "POST /api/mnist HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n"
+                client.sendall(head.encode() + b"half")
+                head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+        finally:
+            process.terminate()
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["error"]["code"] == "client_too_slow"
 
 
 def test_metrics_stay_inside(balancer):

@@ -65,26 +65,24 @@ def results(*found):
 
 
 def test_files_folders_and_globs_are_found_once_and_in_order(folder):
-    names = [
-        picture.name for picture in find([str(folder / "b.png"), str(folder), str(folder / "*.txt"), "/missing.png"])
-    ]
+    names = [image.name for image in find([str(folder / "b.png"), str(folder), str(folder / "*.txt"), "/missing.png"])]
     relative = [name.removeprefix(f"{folder}/") for name in names]
     assert relative == ["b.png", "a.JPG", "deep/[1].gif", "deep/c.tiff", "notes.txt", "/missing.png"]
 
 
 def test_a_file_named_like_a_glob_is_a_file(folder):
-    assert [picture.path.name for picture in find([str(folder / "deep/[1].gif")])] == ["[1].gif"]
+    assert [image.path.name for image in find([str(folder / "deep/[1].gif")])] == ["[1].gif"]
 
 
 def test_a_glob_goes_into_folders(folder):
-    assert [picture.path.name for picture in find([str(folder / "**/*.gif")])] == ["[1].gif"]
+    assert [image.path.name for image in find([str(folder / "**/*.gif")])] == ["[1].gif"]
 
 
 def test_a_table_and_success(folder, service, capsys):
     service.answers = [results(GOOD, GOOD)]
     assert main([str(folder / "b.png"), str(folder / "a.JPG"), "--url", service.url]) == 0
     header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split() == ["picture", "digit", "probability"]
+    assert header.split() == ["image", "digit", "probability"]
     assert first.split()[1:] == second.split()[1:] == ["7", "0.750000"]
     assert first.split()[0].endswith("b.png")
 
@@ -98,7 +96,7 @@ def test_csv_with_details_and_one_failure(folder, service, capsys):
     assert (good["label"], good["probability"], good["verdict"]) == ("7", "0.75", "uncertain")
     assert good["warnings"] == "inverted cropped"
     assert (bad["label"], bad["error"], bad["message"]) == ("", "undecodable_image", "Send a picture.")
-    assert "1 of 2 pictures failed" in printed.err
+    assert "1 of 2 images failed" in printed.err
     assert service.asked[0][0] == "/api/mnist/batch?details=1"
 
 
@@ -107,12 +105,12 @@ def test_json_is_a_list_with_unreadable_files_in_place(folder, service, capsys):
     words = [str(folder / "b.png"), str(folder / "missing.png"), str(folder / "a.JPG"), "--format", "json"]
     assert main([*words, "--url", service.url]) == 1
     first, missing, last = json.loads(capsys.readouterr().out)
-    assert first == {"picture": str(folder / "b.png")} | GOOD
+    assert first == {"image": str(folder / "b.png")} | GOOD
     assert (missing["success"], missing["error"]["code"]) == (False, "unreadable_file")
-    assert last["picture"].endswith("a.JPG")
+    assert last["image"].endswith("a.JPG")
 
 
-def test_pictures_go_in_batches(folder, service):
+def test_images_go_in_batches(folder, service):
     service.answers = [results(GOOD, GOOD), results(GOOD, GOOD)]
     assert main([str(folder), "--url", service.url, "--batch", "2"]) == 0
     assert [count for _, _, count in service.asked] == [2, 2]
@@ -164,7 +162,7 @@ def test_other_machines_are_asked_through_the_proxy(folder, service, monkeypatch
 
 def test_plain_errors_for_what_is_not_there(folder, service, capsys):
     assert main([str(folder / "*.bmp")]) == 2
-    assert capsys.readouterr().err == "error: no pictures there; name files, folders or globs\n"
+    assert capsys.readouterr().err == "error: no images there; name files, folders or globs\n"
     assert main([str(folder / "b.png"), "--url", "http://127.0.0.1:1"]) == 1
     assert "nothing answers at http://127.0.0.1:1/api/mnist/batch" in capsys.readouterr().err
     service.answers = [(200, {}, b"<html>")]
@@ -173,7 +171,7 @@ def test_plain_errors_for_what_is_not_there(folder, service, capsys):
 
 
 @pytest.mark.parametrize("batch", ["0", "257", "many"])
-def test_a_batch_has_1_to_256_pictures(batch, capsys):
+def test_a_batch_has_1_to_256_images(batch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["x.png", "--batch", batch])
     assert ended.value.code == 2
@@ -211,14 +209,14 @@ def test_any_file_name_goes_through(tmp_path, service, name, form):
     done = subprocess.run(words, capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"})
     assert done.returncode == 0, done.stderr
     if form == "json":
-        assert json.loads(done.stdout)[0]["picture"] == str(tmp_path / name)
+        assert json.loads(done.stdout)[0]["image"] == str(tmp_path / name)
     else:
         [[_, *_], [shown, label, *_]] = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
         assert (shown.endswith(name.replace("\udce9", "\\udce9")), label) == (True, "7")
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure(folder, service, monkeypatch):
-    """Its pictures must not be missing from a run that says all was read."""
+    """Its images must not be missing from a run that says all was read."""
 
     def listed(top, onerror):
         yield str(top), [], ["b.png"]

@@ -1,6 +1,7 @@
 """What deploys the service: each file is valid by its own standard, agrees with the others, and with the code."""
 
 import ast
+import configparser
 import copy
 import re
 import shlex
@@ -195,6 +196,29 @@ def test_metrics_that_manifests_name_exist():
     named = {metric["pods"]["metric"]["name"] for metric in example if metric["type"] == "Pods"}
     assert named == {"mnist_queue_images"}
     assert named <= {family.name for family in Metrics(()).registry.collect()}
+
+
+def test_prometheus_finds_the_pods():
+    config = yaml.safe_load((ROOT / "deploy/prometheus/kubernetes.yml").read_text())
+    [job] = config["scrape_configs"]
+    [kept] = [rule for rule in job["relabel_configs"] if rule.get("action") == "keep"]
+    labels = resource("Deployment")["spec"]["template"]["metadata"]["labels"]
+    port = environment(containers()["proxy"])["PORT"]
+    assert kept["regex"] == f"{labels['app.kubernetes.io/name']};{port}"
+    assert job["job_name"] in re.findall(r'job="(\w+)"', (ROOT / "deploy/prometheus/alerts.yml").read_text())
+
+
+# --- systemd ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_unit_starts_the_service_and_waits_for_its_end():
+    unit = configparser.ConfigParser()
+    unit.optionxform = str
+    unit.read(ROOT / "deploy/mnist.service")
+    service, settings = unit["Service"], from_environment({})
+    assert service["ExecStart"] == f"{service['WorkingDirectory']}/.venv/bin/python -m serve"
+    assert service["ReadWritePaths"] == service["WorkingDirectory"]
+    assert int(service["TimeoutStopSec"]) >= settings.drain_seconds + settings.grace_seconds + 10
 
 
 # --- the container ----------------------------------------------------------------------------------------------------

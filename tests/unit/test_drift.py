@@ -62,8 +62,8 @@ def test_warnings_and_refusals_are_counted(reported):
         ("mnist_predictions_total", "class_name:three,verdict:digit,model_version:1.0"): 1,
         ("mnist_warnings_total", "warning:inverted,model_version:1.0"): 1,
         ("mnist_warnings_total", "warning:cropped,model_version:1.0"): 1,
-        ("mnist_refused_pictures_total", "code:undecodable_image,model_version:1.0"): 1,
-        ("mnist_refused_pictures_total", "code:image_too_large,model_version:1.0"): 1,
+        ("mnist_refused_images_total", "code:undecodable_image,model_version:1.0"): 1,
+        ("mnist_refused_images_total", "code:image_too_large,model_version:1.0"): 1,
     }
 
 
