@@ -26,7 +26,7 @@ from proxy.upload import Endpoints
 from serve.listening import listen
 
 log = logging.getLogger("proxy")
-# Seconds until a batch counts as lost: TorchServe forgets the one that a worker was taking as it died
+# Seconds after which a batch counts as lost. TorchServe drops the one that a worker is taking as it dies
 # (Model.pollBatch is interrupted between two rows, and the first is dropped without an answer).
 BATCH_TIMEOUT = 3.0
 
@@ -51,8 +51,8 @@ async def serve(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         collect_rarely()
-        told = asyncio.create_task(stopping.wait())
-        ended, _ = await asyncio.wait((told, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.create_task(stopping.wait())
+        ended, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
         await drain(settings, app, health, listeners)
         for server in servers:
             server.stop()  # type: ignore[no-untyped-call]

@@ -2,9 +2,9 @@
 
 API key -> service accepts uploads -> size class -> room in that class's queue -> room for the bytes in memory
 
-A request is small or large by its bytes: a full queue of photos refuses no drawing, and the other way round. An image
-of very many pixels by its header, or without a known header, is isolated: it makes a batch of its own, so that decoding
-it delays no other image.
+A request is small or large by its bytes, and a full queue of one size class refuses nothing of another. An image of
+very many pixels by its header, or of a size that is not known, is isolated: it makes a batch of its own, so that
+decoding it delays no other image.
 """
 
 import hmac
@@ -24,8 +24,8 @@ from proxy.settings import Settings
 
 PNG_SIZE = Struct(">16xII")
 HEADER_BYTES = 64 * 1024  # searched for an image's size
-# imagesize reads these headers at once. Its parser of AVIF, which is not served, can be made to run for minutes.
-SIZED = (b"GIF8", b"BM", b"RIFF")
+IMAGES = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"GIF8", b"BM", b"II", b"MM")  # PNG, JPEG, WebP, GIF, BMP, TIFF
+HEADERS_READ = (b"GIF8", b"BM", b"RIFF")  # by imagesize at once
 JPEG_MARKERS = 1000  # most FF bytes in the start of a JPEG: each may begin a segment, and segments take time
 
 
@@ -50,21 +50,22 @@ class Admission:
         self._keys = [key.encode() for key in settings.api_keys]
         self.buffered = 0
 
-    def check(self, request: Request, length: int | None) -> None:
-        """Admit an upload whose body of `length` bytes, or of unknown length, is not yet read.
+    def check(self, length: int | None) -> None:
+        """Admit an upload before its body is read; `length` is None where it is unknown.
 
         Raises:
-            Unauthorized: no valid API key came with it.
             NotReady: the service starts or stops, or TorchServe is away.
             Overloaded: the queue that it would go to is full.
         """
-        self.check_key(request)
         self._health.check_accepting()
         if length is not None:
             self._batcher(length).check_room()
 
     def check_key(self, request: Request) -> None:
-        """Any one valid key opens, be it a Bearer token or X-API-Key. All are compared, each in constant time."""
+        """Raise Unauthorized where no valid API key came, as a Bearer token or as X-API-Key; any one opens.
+
+        All are compared, each in constant time.
+        """
         if not self._keys:
             return
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -74,8 +75,8 @@ class Admission:
 
     def reserve(self, request: Request, size: int) -> None:
         """Count `size` more bytes as in memory. Raises Overloaded where other bodies leave no room for them."""
-        others = self.buffered - request.buffered
-        if others and self.buffered + size > self._settings.max_buffered_bytes:
+        of_others = self.buffered - request.buffered
+        if of_others and self.buffered + size > self._settings.max_buffered_bytes:
             raise Overloaded(Cause.BUFFER_FULL)
         self.buffered += size
         request.buffered += size
@@ -101,11 +102,13 @@ class Admission:
 
 
 def pixels(image: bytes) -> float:
-    """Width times height by the image's header; infinite for a TIFF, and where no header is found."""
+    """Width times height by the image's header: 0 for what is no image, infinite for a TIFF or where none is found."""
     start = image[:HEADER_BYTES]
+    if not start.startswith(IMAGES):
+        return 0  # the handler refuses it by its first bytes
     if start.startswith(b"\x89PNG") and len(start) >= PNG_SIZE.size:  # nearly every upload: 5 microseconds less
         width, height = PNG_SIZE.unpack_from(start)
-    elif start.startswith(SIZED) or (start.startswith(b"\xff\xd8") and start.count(b"\xff") <= JPEG_MARKERS):
+    elif start.startswith(HEADERS_READ) or (start.startswith(b"\xff\xd8") and start.count(b"\xff") <= JPEG_MARKERS):
         width, height = imagesize.get(BytesIO(start), exif_rotation=False)
     else:
         return inf

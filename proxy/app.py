@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
 WATCH_AFTER = 0.5  # seconds of age from which a request has a task that waits for its client's disconnect
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
-FEW_PIECES = 1000  # of a body; it may come in so many and one more for each PIECE_BYTES: each takes 40 microseconds
+FEW_PIECES = 1000  # a body may come in so many pieces, and one more for each PIECE_BYTES: each takes 40 microseconds
 PIECE_BYTES = 256
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # version, trace id, parent id, flags; zeros and version ff are invalid (W3C Trace Context)
@@ -36,12 +37,22 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}")
 
 
 class State(Enum):
-    """Where a request is. A TIMED_OUT one is cancelled and answered with 408. One that is cancelled in another state is
-    not answered: its client has left, or the grace of a shutdown is over."""
+    """Where a request is. In a state of INTERRUPTED its task is cancelled and answers with that error. A task that is
+    cancelled in another state answers nothing: the client has left.
+
+    TIMED_OUT: the body stalled. CUT_OFF: the grace of a shutdown is over.
+    """
 
     RECEIVING = auto()
     PREDICTING = auto()
     TIMED_OUT = auto()
+    CUT_OFF = auto()
+
+
+INTERRUPTED: dict[State, Callable[[], errors.ServiceError]] = {
+    State.TIMED_OUT: errors.ClientTooSlow,
+    State.CUT_OFF: partial(errors.NotReady, errors.Cause.DRAINING),
+}
 
 
 class Request:
@@ -54,7 +65,7 @@ class Request:
         body_due: monotonic seconds by which more of the body must have arrived.
         buffered: bytes of the body in memory.
         items: its images that were queued for TorchServe.
-        traceparent: the W3C trace context that came with it, "" for none.
+        traceparent: the W3C trace context that came with it, for the log; "" for none.
         code, cause: of the error response.
     """
 
@@ -99,7 +110,7 @@ class App:
 
     Attributes:
         in_flight: the requests that have no response yet.
-        closing: whether responses ask clients to close their connections.
+        closing: whether each response says `Connection: close`.
     """
 
     def __init__(self, routes: Routes, origins: tuple[str, ...], observers: Sequence[Observer]) -> None:
@@ -114,7 +125,8 @@ class App:
         try:
             response = await self._answer(request)
         except asyncio.CancelledError:
-            response = _failure(request, errors.ClientTooSlow()) if request.state is State.TIMED_OUT else CLIENT_LEFT
+            error_of = INTERRUPTED.get(request.state)
+            response = _failure(request, error_of()) if error_of else CLIENT_LEFT
         except Exception as error:
             response = _failure(request, error)
         self.in_flight.discard(request)
@@ -122,7 +134,7 @@ class App:
             request.watcher.cancel()
             request.watcher = None  # else its frame keeps the request until the next garbage collection
         self._respond(request, response)
-        if request.state is not State.PREDICTING and response is not CLIENT_LEFT:
+        if not request.body_read and response is not CLIENT_LEFT:
             await _discard_body(request)
 
     async def _answer(self, request: Request) -> Response:
@@ -163,6 +175,12 @@ class App:
                 request.task.cancel()
             elif request.watcher is None and now - request.received > WATCH_AFTER:
                 request.watcher = asyncio.create_task(_watch(request))
+
+    def cut_off(self) -> None:
+        """End the requests in flight."""
+        for request in self.in_flight:
+            request.state = State.CUT_OFF
+            request.task.cancel()
 
 
 def _check_framing(request: Request) -> None:

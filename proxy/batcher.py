@@ -19,7 +19,7 @@ from typing import NamedTuple
 from proxy.errors import Cause, DeadlineExceeded, InternalError, ModelServerError, Overloaded, ServiceError
 
 log = logging.getLogger(__name__)
-SWEEP_SECONDS = 0.1  # how often `sweep` is called; a batch outlives its last deadline by two sweeps at most
+SWEEP_SECONDS = 0.1  # between two sweeps; a batch is given up two of them after its last deadline
 
 Result = bytes | ServiceError  # of one image: the body for the client, or what is wrong
 
@@ -31,13 +31,12 @@ class Item:
         image: its encoded bytes.
         flags: of the wire format (proxy/torchserve.py).
         deadline: monotonic seconds.
-        traceparent: W3C trace context of the request, "" for none.
         result: future of the result, never of an exception; cancelled where nobody waits for it any more.
         enqueued, dispatched, completed: monotonic seconds, 0 until it happens.
     """
 
-    def __init__(self, image: bytes, flags: int, deadline: float, traceparent: str = "") -> None:
-        self.image, self.flags, self.deadline, self.traceparent = image, flags, deadline, traceparent
+    def __init__(self, image: bytes, flags: int, deadline: float) -> None:
+        self.image, self.flags, self.deadline = image, flags, deadline
         self.result: asyncio.Future[Result]
         self.enqueued = self.dispatched = self.completed = 0.0
 

@@ -18,7 +18,7 @@ from proxy.torchserve import DETAILS, PROBE, TorchServe
 PERIOD = 1.0  # seconds between probes once ready
 PERIOD_UNREADY = 0.1  # seconds between probes until then
 TIMEOUT = 3.0  # seconds for one probe
-RECENT = PERIOD + TIMEOUT  # seconds for which a successful probe counts: until the next one may have timed out
+RECENT = PERIOD + TIMEOUT  # seconds for which a successful probe counts: until the next one could have timed out
 
 # One grey pixel as a PNG: the smallest image that is decoded and classified like any other.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg==")
@@ -58,7 +58,7 @@ class Health:
     def __init__(self, settings: Settings, torchserve: TorchServe) -> None:
         self._torchserve = torchserve
         self._succeeded = dict.fromkeys((settings.ts_small_model, settings.ts_large_model), -inf)  # monotonic seconds
-        self._unanswered = State.STARTING  # the state while a model has no answer; UNREACHABLE once both had one
+        self._unanswered = State.STARTING  # the state while a model has not answered: UNREACHABLE once both have
         self.shutdown: State | None = None
         self.details = b"{}"
 

@@ -27,17 +27,20 @@ from serve.listening import BACKLOG
 log = logging.getLogger(__name__)
 SPARE_DESCRIPTORS = 256  # for everything but clients' connections
 STREAMS = 32  # most requests at a time on one HTTP/2 connection: each takes memory
-CLOSE_PAUSE = 0.5  # seconds in which a request that was on its way is still answered, once nothing new is accepted
+HEADERS_BYTES = 32 * 1024  # of one such request; Granian would take 16 MiB, which no limit of ours counts
+CLOSE_PAUSE = 0.5  # seconds, once nothing new is accepted, in which requests that were on their way are answered
 SO_BINDTOIFINDEX = 62  # Linux
 NO_INTERFACE = 2**31 - 1  # the largest index, which no interface has
 # Linux's struct tcp_info as far as it is read here: state, ms since data was last sent, and since it was received.
 TCP_INFO = struct.Struct("B43xI4xI")
 TCP_ESTABLISHED = 1
-REAP_SECONDS = 15.0  # between two looks for idle connections
+REAP_SECONDS = 15.0  # between two searches for idle connections
 
 
 def granian(app: App, settings: Settings, listener: socket.socket, listeners: int = 1) -> Server:
     """The HTTP server for one of `listeners` listening sockets, which share the connections that may be open."""
+    # Inherited by connections: one whose client takes nothing of a response for so long is closed.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, settings.keep_alive_seconds * 1000)
     server = Server(
         app,
         interface=Interfaces.RSGI,
@@ -46,12 +49,12 @@ def granian(app: App, settings: Settings, listener: socket.socket, listeners: in
         backlog=BACKLOG,
         backpressure=max(1, connection_limit(settings.max_connections) // listeners),
         http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive_seconds * 1000),
-        http2_settings=HTTP2Settings(max_concurrent_streams=STREAMS),
+        http2_settings=HTTP2Settings(max_concurrent_streams=STREAMS, max_headers_size=HEADERS_BYTES),
         log_enabled=False,
         log_dictconfig={"incremental": True, "handlers": {}},  # else it closes every logging handler of the process
     )
     # Granian would open a socket of its own, which two programs can share unnoticed (SO_REUSEPORT). It closes the
-    # descriptor that it is given, which must not be the listener's: by then the number may be another file's.
+    # descriptor that it is given, so it gets a copy: by then the listener's number may be another file's.
     holder = SocketHolder(os.dup(listener.fileno()), False, BACKLOG)  # type: ignore[call-arg]
     server._init_shared_socket = lambda: setattr(server, "_shd", holder)  # type: ignore[method-assign]
     return server
@@ -68,14 +71,14 @@ def connection_limit(wanted: int) -> int:
 async def reap_forever(settings: Settings) -> None:
     """Close idle connections that Granian keeps.
 
-    Its time-out covers the head of an HTTP/1 request, but not the first bytes, by which it tells HTTP/1 from HTTP/2,
-    nor an idle HTTP/2 connection. Whoever opened MAX_CONNECTIONS and sent nothing would keep everybody else out.
+    Its time-out starts once it knows the protocol from the first bytes, and idle HTTP/2 connections have none. Whoever
+    opened MAX_CONNECTIONS and sent nothing would keep everybody else out.
     """
     # A connection that is silent for so long has neither a body nor a response on its way.
     idle = settings.keep_alive_seconds + settings.body_idle_seconds + settings.deadline_seconds
     while True:
         await asyncio.sleep(REAP_SECONDS)
-        with suppress(OSError, RuntimeError):  # no free descriptor or thread for it, or no /proc, as on macOS
+        with suppress(OSError, RuntimeError):  # no free descriptor or thread for it
             await asyncio.to_thread(close_idle, settings.port, idle)
 
 
@@ -105,6 +108,7 @@ async def drain(settings: Settings, app: App, health: Health, listeners: Sequenc
         await asyncio.sleep(0.02)
     if app.in_flight:
         log.warning("%d requests were still in flight when GRACE_SECONDS were over", len(app.in_flight))
+        app.cut_off()
     for listener in listeners:
         accept_nothing(listener)
     await asyncio.sleep(CLOSE_PAUSE)

@@ -36,7 +36,7 @@ class BadSetting(ValueError):
 
 
 def words(value: Any) -> Any:
-    """The words of a comma-separated text. Only an empty text has none: "," may be a mistake that opens the API."""
+    """The words of a comma-separated text. "" has none; "," is refused, since it may be a typo that opens the API."""
     if not isinstance(value, str):
         return value
     found = [word for word in value.split(",") if word.strip()]
@@ -88,9 +88,9 @@ class Settings(BaseModel):
     max_batch_bytes: Bytes = setting(64 * MIB, "largest body of POST /api/mnist/batch")
     max_batch_images: Count = setting(256, "most images in one call of /api/mnist/batch")
     max_buffered_bytes: Bytes = setting(256 * MIB, "bytes of all bodies in memory; beyond it 503")
-    max_connections: int = setting(8192, "most open connections, at all addresses together; more wait", ge=1, le=MIB)
+    max_connections: int = setting(8192, "most open connections, divided among the addresses; more wait", ge=1, le=MIB)
     keep_alive_seconds: Count = setting(75, "time for the next request's head; then the connection is closed")
-    body_idle_seconds: Seconds = setting(20, "a body of which nothing arrives for so long is refused")
+    body_idle_seconds: float = setting(20, "a body of which nothing arrives for so long is refused", ge=0.1, le=3600)
     body_bytes_per_second: Positive = setting(4096, "least average rate of a body after BODY_IDLE_SECONDS")
     deadline_seconds: float = setting(10, "time for one answer, over queue and inference", ge=0.1, le=3600)
     drain_seconds: Seconds = setting(0, "on SIGTERM: time to go on serving while /readyz says 503")
@@ -98,7 +98,7 @@ class Settings(BaseModel):
 
     batch_size: Count = setting(128, "most images in one batch to TorchServe; 1 sends each image by itself")
     batch_bytes: Bytes = setting(128 * 1024, "most bytes in one batch; a larger image is a batch of its own")
-    queue_size: Positive = setting(3072, "most small images waiting, of others a third; beyond it 503")
+    queue_size: Positive = setting(3072, "most small images waiting, a third of it for others; beyond it 503")
     small_request_bytes: Amount = setting(2048, "a request of at most so many bytes is small, others large")
     small_in_flight: Count = setting(2, "most batches of small requests in flight")
     large_in_flight: Amount = setting(0, "most batches of large requests in flight; 0: one more than TS_WORKERS")
@@ -111,7 +111,7 @@ class Settings(BaseModel):
     ts_large_model: str = setting("mnist_large", "name under which it takes all other batches")
     ts_key_file: Path = setting(Path("run/key_file.json"), "its token file; `python -m serve` sets it")
 
-    # read by `python -m serve` alone, which starts TorchServe beside the proxy
+    # read by `python -m serve`, which starts TorchServe beside the proxy
     ts_management_port: Port = setting(8081, "TorchServe's management port")
     ts_metrics_port: Port = setting(8082, "TorchServe's metrics port")
     ts_workers: Count = setting(WORKERS, "its workers for large requests; default: one a usable CPU, 2 to 8")
@@ -145,7 +145,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise BadSetting(f"{name.upper()}={given[name]!r}: {first['msg'].removeprefix('Value error, ')}") from error
+        value = "…" if name == "api_keys" else repr(given[name])
+        raise BadSetting(f"{name.upper()}={value}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def table() -> list[tuple[str, str, str]]:

@@ -21,7 +21,7 @@ from proxy.errors import Cause, ImageError, ModelServerError, NotReady
 from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
-STANDBY = "standby.json"  # {"port": of its inference API, "key_file": its path, "pid": who ends it and ends with it}
+STANDBY = "standby.json"  # {"port": of its inference API, "key_file": its path, "pid": the rollout's; void once dead}
 DETAILS = 1  # flag of an image whose reply shall carry details
 PROBE = 2  # flag of an image of our own that shows whether all works; it stays out of the statistics
 _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}) .*?\r\ncontent-length: *(\d+)", re.DOTALL | re.IGNORECASE)
@@ -65,12 +65,11 @@ class TorchServe:
             ModelServerError: TorchServe failed, refused or answered nonsense.
         """
         body = encode(items)
-        trace = items[0].traceparent if len(items) == 1 else ""  # a larger batch belongs to many traces
         try:
-            status, answer = await self._post(model, trace, body)
+            status, answer = await self._post(model, body)
             if status in (400, 401, 403):  # TorchServe 0.12's answers to a missing, wrong or expired token
                 self._read_token()
-                status, answer = await self._post(model, trace, body)
+                status, answer = await self._post(model, body)
             if status == 200:
                 return [_result(*reply) for reply in decode(answer, len(items))]
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
@@ -78,12 +77,11 @@ class TorchServe:
         log.warning("TorchServe answered a batch of %d images with %d: %.200r", len(items), status, answer)
         raise ModelServerError()
 
-    async def _post(self, model: str, trace: str, body: bytes) -> tuple[int, bytes]:
-        traced = f"traceparent: {trace}\r\n" if trace else ""
+    async def _post(self, model: str, body: bytes) -> tuple[int, bytes]:
         head = (
             f"POST /predictions/{model} HTTP/1.1\r\nHost: {self._settings.ts_host}:{self.port}\r\n"
             f"X-Mnist-Batch: 1\r\nContent-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n"
-            f"{self._authorization}{traced}\r\n"
+            f"{self._authorization}\r\n"
         )
         port = self.port
         reader, writer = await self._connection()
@@ -132,8 +130,8 @@ def _result(status: int, body: bytes) -> Result:
     if status == 200:
         return body
     try:
-        told = json.loads(body)
-        return ImageError(status, str(told["code"]), str(told["message"]))
+        error = json.loads(body)
+        return ImageError(status, str(error["code"]), str(error["message"]))
     except (ValueError, TypeError, KeyError):
         return ModelServerError()
 

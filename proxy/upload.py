@@ -27,7 +27,7 @@ INCOMPLETE = "The body ended before it was complete; send it again."
 MANY_PIECES = "The body came in too many small pieces; send it in larger ones."
 LARGE_HEADERS = "The headers of the form's parts are too large; send shorter ones."
 MAX_PARTS = 1024  # in one body, beside its images
-HEADER_BYTES = 256  # most for each part that there may be, in all: folded lines take the parser 0.4 s a megabyte
+HEADER_BYTES = 256  # times the parts that there may be: most for all headers, whose folded lines take 0.4 s a megabyte
 _DETAILS = {"1": DETAILS, "true": DETAILS, "yes": DETAILS, "0": 0, "false": 0, "no": 0}
 
 
@@ -55,9 +55,10 @@ class Endpoints:
 
     async def _results(self, request: Request, max_bytes: int, max_images: int) -> list[Result]:
         """The result for each image, in order."""
+        self._admission.check_key(request)
         flags = details_flag(request.query)
         length = check_headers(request, max_bytes)
-        self._admission.check(request, length)
+        self._admission.check(length)
         largest = self._settings.max_body_bytes
         try:
             found = images(request, await self._reader.read(request, length, max_bytes), max_images)
@@ -68,7 +69,7 @@ class Endpoints:
 
     async def _predict(self, request: Request, encoded: Sequence[bytes], flags: int) -> list[Result]:
         deadline = monotonic() + self._settings.deadline_seconds
-        items = [Item(image, flags, deadline, request.traceparent) for image in encoded]
+        items = [Item(image, flags, deadline) for image in encoded]
         self._admission.submit(request, items)
         request.items = items
         try:
@@ -81,7 +82,7 @@ class Endpoints:
         return results
 
     async def _retried(self, item: Item, result: Result) -> Result:
-        """The result of further attempts where the batch failed: isolated, in case the image is what kills workers."""
+        """The result of further attempts where the batch failed: isolated, in case this image kills the workers."""
         for pause in RETRY_PAUSES:
             if not isinstance(result, ModelServerError):
                 break
@@ -124,7 +125,7 @@ def check_headers(request: Request, limit: int) -> int | None:
 
 
 class Reader:
-    """Reads bodies. `reserve` is called with the request and a number of bytes that have come; it may raise.
+    """Reads bodies. `reserve(request, n)` is called when n bytes have arrived; it may raise Overloaded.
 
     Memory is reserved for what has arrived and not for what was announced, or slow clients that announce much would
     keep everybody out.

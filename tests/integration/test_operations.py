@@ -27,9 +27,13 @@ def scripts(word):
 
 def test_every_shell_block_is_run_by_a_test():
     assert set(blocks("sh")) == set(
-        scripts("/metrics") + scripts("promtool") + scripts("api/mnist") + scripts("rollout")
+        scripts("/metrics")
+        + scripts("promtool")
+        + scripts("api/mnist")
+        + scripts("rollout")
+        + scripts("docker push")  # tests/integration/test_docs.py
     )
-    assert scripts("rollout") == [
+    assert scripts("make rollout") == [
         "make mar VERSION=2.0\nmake rollout\nmake rollback\n"
     ]  # tests/integration/test_rollout.py
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from decode import UndecodableImage, decode
+from decode import PictureError, UndecodableImage, decode
 from proxy.admission import Admission, SizeClass, pixels
 from proxy.batcher import Item
 from proxy.errors import Cause, NotReady, Overloaded, Unauthorized
@@ -66,7 +66,7 @@ def test_any_of_the_keys_opens(headers):
 )
 def test_nothing_else_opens(headers):
     with pytest.raises(Unauthorized) as refusal:
-        admission_of(api_keys=("first", "second")).check(request_of(headers=headers), None)
+        admission_of(api_keys=("first", "second")).check_key(request_of(headers=headers))
     assert refusal.value.status == 401
     assert ("www-authenticate", "Bearer") in refusal.value.headers
 
@@ -91,13 +91,8 @@ def test_every_key_is_compared_in_constant_time(monkeypatch):
 
 def test_a_refusal_names_the_state_as_its_cause():
     with pytest.raises(NotReady) as refusal:
-        admission_of(Accepting(Cause.STARTING)).check(request_of(), None)
+        admission_of(Accepting(Cause.STARTING)).check(None)
     assert refusal.value.cause is Cause.STARTING
-
-
-def test_keys_come_before_all_else_that_an_upload_could_learn():
-    with pytest.raises(Unauthorized):
-        admission_of(Accepting(Cause.STARTING), api_keys=("secret",)).check(request_of(), None)
 
 
 class Queue:
@@ -131,10 +126,10 @@ def submitted(admission, *images, body=None):
 )
 def test_a_full_queue_refuses_its_own_before_reading_bodies(full, admitted, refused):
     admission = admission_of(batchers=queues(full), small_request_bytes=2048)
-    admission.check(request_of(), admitted)
-    admission.check(request_of(), None)  # of unknown length: decided once it is read
+    admission.check(admitted)
+    admission.check(None)  # of unknown length: decided once it is read
     with pytest.raises(Overloaded) as refusal:
-        admission.check(request_of(), refused)
+        admission.check(refused)
     assert refusal.value.cause is Cause(f"{full.value}_queue_full")
 
 
@@ -221,17 +216,24 @@ def avif():
     return box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", b"\0\0\0\0" + box(b"pitm", b"\0" * 6) + locations)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", tiff(), avif(), b"P5 " + b"1" * 70_000, b"<?xml version='1.0'?><svg width='9' height='9'/>"]
-)
-def test_what_has_no_header_that_is_read_has_unknown_many(data):
+@pytest.mark.parametrize("data", [tiff(), b"\x89PNG", b"RIFF", b"BM"])
+def test_an_image_without_a_header_that_is_read_has_unknown_many(data):
     assert pixels(data) == inf
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", avif(), b"P5 " + b"1" * 70_000, b"<?xml version='1.0'?><svg width='9' height='9'/>"]
+)
+def test_what_is_no_image_waits_behind_no_huge_ones(data):
+    assert pixels(data) == 0
+    with pytest.raises(PictureError):
+        decode(data)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_cut_off_header_is_unknown_or_the_same(form):
     data = picture(form, 30, 20)
-    assert {pixels(data[:end]) for end in range(len(data))} <= {inf, 600}
+    assert {pixels(data[:end]) for end in range(4, len(data))} <= {inf, 600}
     assert pixels(data[:9]) == inf
 
 

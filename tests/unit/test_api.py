@@ -72,8 +72,8 @@ def test_results_come_in_the_order_of_the_images(run):
 
     async def scenario(far, proxy):
         assert results(await proxy.upload(*images)) == [prediction(image) for image in images]
-        assert [len(images) for _, images in far.batches].count(1) == 3  # the scan, the TIFF and what is no image
-        assert all(far.with_image(image) == [4] for image in (SMALL, PHOTO, OTHER, THIRD))
+        assert [len(images) for _, images in far.batches].count(1) == 2  # the scan and the TIFF
+        assert all(far.with_image(image) == [5] for image in (SMALL, PHOTO, OTHER, b"no image", THIRD))
 
     run(scenario, isolated_pixels=10_000)
 
@@ -451,6 +451,8 @@ def test_without_a_key_nothing_is_read(run):
         for answer in (await proxy.upload(SMALL), await proxy.upload(SMALL, OTHER, headers={"X-API-Key": "wrong"})):
             assert code(answer) == (401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
+        for path, kind in (("/api/mnist?details=what", "image/png"), ("/api/mnist", "text/plain")):
+            assert code(await fetch(proxy.port, path, b"x", {"Content-Type": kind})) == (401, "unauthorized")
         assert far.batches == []
         for path in ("/livez", "/readyz", "/metrics", "/", "/openapi.json"):
             assert (await fetch(proxy.port, path, method="GET")).status == 200

@@ -1,6 +1,7 @@
 """HTTP versions, connections and the shutdown that resets no client."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -157,16 +158,55 @@ def test_a_drain_waits_for_the_requests_in_flight():
     asyncio.run(scenario())
 
 
-def test_a_drain_ends_when_its_grace_is_over(caplog):
+def test_what_outlasts_the_grace_of_a_drain_gets_503(caplog):
     async def scenario():
         async with draining(grace_seconds=0.1) as (port, app, _, _, start):
             slow = asyncio.create_task(fetch(port, "/slow", method="GET"))
             await eventually(lambda: app.in_flight)
             await asyncio.wait_for(start(), 10)
-            slow.cancel()
+            return await slow
 
-    asyncio.run(scenario())
+    answer = asyncio.run(scenario())
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "not_ready")
+    assert (answer.headers["retry-after"], answer.headers["connection"]) == ("2", "close")
     assert "1 requests were still in flight" in caplog.text
+
+
+def test_a_client_that_takes_nothing_of_its_response_is_cut_off():
+    whole = bytes(16 * 1024 * 1024)
+
+    async def large(request):
+        return Response(200, whole)
+
+    async def scenario():
+        settings = Settings(keep_alive_seconds=1)
+        async with serving(App({"/": ("GET", large)}, ("*",), ()), settings) as port:
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                await asyncio.sleep(5)
+                client.settimeout(10)
+                return await asyncio.to_thread(receive_all, client)
+
+    assert asyncio.run(scenario()) < len(whole)
+
+
+def receive_all(client):
+    """How many bytes there are before the connection is reset."""
+    size = 0
+    with suppress(ConnectionResetError):
+        while piece := client.recv(65536):
+            size += len(piece)
+    return size
+
+
+def test_the_headers_of_an_http_2_request_are_bounded():
+    async def scenario():
+        async with serving(App({"/": ("POST", echo)}, ("*",), ())) as port:
+            four, five = ([word for i in range(n) for word in ("-H", f"x-{i}: {'a' * 7000}")] for n in (4, 5))
+            command = ("--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x")
+            return [(await curl(*command, *more, f"http://127.0.0.1:{port}/"))[1] for more in (four, five)]
+
+    assert asyncio.run(scenario()) == [b"200", b"000"]  # the stream is reset
 
 
 def test_while_draining_uploads_go_on_until_load_balancers_have_left():

@@ -21,8 +21,8 @@ from proxy.settings import Settings
 from proxy.torchserve import STANDBY, TorchServe
 
 
-def item(image, trace=""):
-    return Item(image, 0, inf, trace)
+def item(image):
+    return Item(image, 0, inf)
 
 
 @asynccontextmanager
@@ -146,23 +146,6 @@ def test_nobody_listening_is_not_ready(tmp_path):
     with pytest.raises(NotReady) as raised:
         asyncio.run(scenario())
     assert raised.value.cause is Cause.TORCHSERVE_UNREACHABLE
-
-
-def test_a_trace_goes_on_with_a_lone_image_only(tmp_path):
-    seen = []
-
-    async def noting(request):
-        seen.append(request.headers.get("traceparent"))
-        return await echo(request)
-
-    async def scenario():
-        async with far_end(noting, tmp_path / "keys.json") as client:
-            await client.predict("mnist_small", [item(b"a", "00-trace")])
-            await client.predict("mnist_small", [item(b"a")])
-            await client.predict("mnist_small", [item(b"a", "00-trace"), item(b"b", "00-other")])
-
-    asyncio.run(scenario())
-    assert seen == ["00-trace", None, None]
 
 
 def test_a_batch_is_marked_and_goes_to_its_model(tmp_path):
