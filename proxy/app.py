@@ -23,7 +23,7 @@ from proxy.batcher import Item
 log = logging.getLogger(__name__)
 Headers = tuple[tuple[str, str], ...]
 JSON = ("content-type", "application/json")
-WATCH_AFTER = 0.5  # seconds of age from which a request has a task that waits for its client's disconnect
+DISCONNECT_AFTER = 0.5  # seconds of age from which a request has a task that waits for its client's disconnect
 DISCARD_SECONDS = 5.0  # for what a client still sends after it was refused
 FEW_PIECES = 1000  # a body may come in so many pieces, and one more for each PIECE_BYTES: each takes 40 microseconds
 PIECE_BYTES = 256
@@ -79,7 +79,7 @@ class Request:
         self.received = self.responded = monotonic()
         self.body_read = 0.0
         self.task = task
-        self.watcher: asyncio.Task[None] | None = None
+        self.disconnect: asyncio.Task[None] | None = None
         self.state, self.body_due, self.buffered = State.RECEIVING, inf, 0
         self.code, self.cause, self.items = "", errors.Cause.NONE, list[Item]()
 
@@ -130,9 +130,9 @@ class App:
         except Exception as error:
             response = _failure(request, error)
         self.in_flight.discard(request)
-        if request.watcher:
-            request.watcher.cancel()
-            request.watcher = None  # else its frame keeps the request until the next garbage collection
+        if request.disconnect:
+            request.disconnect.cancel()
+            request.disconnect = None  # else its frame keeps the request until the next garbage collection
         self._respond(request, response)
         if not request.body_read and response is not CLIENT_LEFT:
             await _discard_body(request)
@@ -173,8 +173,8 @@ class App:
             if now > request.body_due:
                 request.body_due, request.state = inf, State.TIMED_OUT
                 request.task.cancel()
-            elif request.watcher is None and now - request.received > WATCH_AFTER:
-                request.watcher = asyncio.create_task(_watch(request))
+            elif request.disconnect is None and now - request.received > DISCONNECT_AFTER:
+                request.disconnect = asyncio.create_task(_end_on_disconnect(request))
 
     def cut_off(self) -> None:
         """End the requests in flight."""
@@ -219,7 +219,7 @@ def too_many(pieces: int, size: int) -> bool:
     return pieces > FEW_PIECES + size // PIECE_BYTES
 
 
-async def _watch(request: Request) -> None:
+async def _end_on_disconnect(request: Request) -> None:
     await request.protocol.client_disconnect()
     request.task.cancel()
 
