@@ -1,6 +1,6 @@
 """`python -m bench.sides`: should a digit smaller than MNIST's pass as it is, or be enlarged? Fills docs/pictures.md.
 
-MNIST's test digits, reduced, their mass centred in 28x28 -> as they are and canonicalized -> share right, flagged.
+MNIST's test digits, reduced, their mass centred in 28x28 -> as they are and read_fromd -> share right, flagged.
 """
 
 import sys
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import verdict
-from canonical import CENTRE, canonicalize
+from canonical import CENTRE, read_from
 from digit import SIDE
 from lenet import LeNet
 from reader import Origin, Reading
@@ -34,7 +34,7 @@ def main() -> int:
     rows = []
     for side in SIDES:
         sent = np.stack([reduced_to(side, picture) for picture in pictures])
-        read = [canonicalize(picture) for picture in sent]
+        read = [read_from(picture) for picture in sent]
         enlarged = np.stack([canonical.picture for canonical in read])
         as_sent, as_read = (
             [Reading()] * N,

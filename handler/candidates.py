@@ -1,7 +1,8 @@
 """Other readings of an image: of other shapes, and where there may be lines without them and with the edges cut off.
 
 ink that runs off the image or looks like a line or a frame -> lines painted over -> all of it, what lies inside the
-border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each, after those of shapes.py.
+border lines, and what is left when 8, 14 and 20 % are cut off each side -> a picture of each, after those of shapes.py
+and before those of shading.py.
 
 Which of them is right is not decided here: the model sees them all (vote.py).
 """
@@ -9,10 +10,10 @@ Which of them is right is not decided here: the model sees them all (vote.py).
 import cv2
 import numpy as np
 
+import shading
 import shapes
-from canonical import Canonical, drawn
-from ink import Ink, find_ink, noise_of
-from levels import Levels
+from canonical import Canonical, read_from
+from ink import Ink, noise_of
 from rulings import painted_over
 
 ODD = {"cluttered", "cropped", "several_shapes"}  # warnings of a reading that may be of more than the digit
@@ -27,11 +28,12 @@ SMALLEST = 16  # pixels; of an image with a shorter side there is nothing to spa
 
 
 def others(ink: Ink, plain: Canonical) -> list[Canonical]:
-    """Up to eight readings beside the plain one; none of most images."""
+    """Up to fourteen readings beside the plain one; none of most images."""
     if ink.blank:
         return [] if ink.even else _without_lines(ink, plain)
     may_have_lines = not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
-    return shapes.others(ink, plain) + (_without_lines(ink, plain) if may_have_lines else [])
+    without_lines = _without_lines(ink, plain) if may_have_lines else []
+    return shapes.others(ink, plain) + without_lines + shading.others(ink)
 
 
 def _without_lines(ink: Ink, plain: Canonical) -> list[Canonical]:
@@ -42,15 +44,11 @@ def _without_lines(ink: Ink, plain: Canonical) -> list[Canonical]:
         return []
     left, top, right, bottom = rulings.inside
     inner = rulings.plane[top:bottom, left:right]
-    found = [_reading(inner)] if inner.shape != plane.shape else []
-    found += [_reading(rulings.plane)] if rulings.found else []
+    found = [read_from(inner)] if inner.shape != plane.shape else []
+    found += [read_from(rulings.plane)] if rulings.found else []
     if min(plane.shape) >= SMALLEST:
-        found += [_reading(_less(rulings.plane, cut), CUT * cut) for cut in CUTS]
+        found += [read_from(_less(rulings.plane, cut), CUT * cut) for cut in CUTS]
     return found
-
-
-def _reading(plane: np.ndarray, doubt: float = 0.0) -> Canonical:
-    return drawn(find_ink(Levels(plane)))._replace(doubt=doubt)
 
 
 def _less(plane: np.ndarray, cut: float) -> np.ndarray:

@@ -16,12 +16,12 @@ from digit import SIDE
 from ink import SQUARE, Ink, find_ink, groups_of, level_of, noise_of, runs_off
 from levels import Levels
 from paper import depth_of
-from transparency import opaque
 
 BOX = 20  # pixels; longest side of a digit within the picture
 CENTRE = SIDE // 2  # of mass, as pixel index
 OFF_CENTRE = 0.55  # pixels; over all of MNIST the centroid is 13.48 to 14.50 in both directions
 SMALLEST_SIDE = 19  # pixels; over all of MNIST the longer ink side is 19 or 20
+BRIGHT = 128  # grey levels; over all of MNIST the brightest pixel of a picture is 254 or 255, and its ground is 0
 LOSSY_FLOOR = 24  # grey levels; what JPEG leaves on MNIST's ground ...
 LOSSY_INK = 64  # ... and beside strokes; brighter pixels are ink
 FINE = 40  # pixels; least longest side at which strokes are cleaned and thickened ...
@@ -36,7 +36,7 @@ ROUND = 0.75  # width over height at least; what is narrower and goes round othe
 ENCLOSED = 0.3  # ... and of its height; what is lower than this is no digit in a ring
 LARGE = 0.15  # of the main component's mass; one that has as much is a large part ...
 EXTENDED = 0.35  # ... as is one that is kept and has so much of the main one's longer side
-MANY = 12  # components; more, none of which has half the ink, are clutter
+MANY = 12  # components; as many, none of which has half the ink, are clutter
 COARSE = 20  # pixels; a digit that was smaller than this is blurred
 THINNEST = 1.83  # pixels of the 20x20 box; strokes are made at least as thick
 REACH = 0.18  # of a digit's longer side; uneven strokes are made as strong as the strongest within this ...
@@ -67,7 +67,7 @@ class Canonical(NamedTuple):
 def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which pictures, uint8 [n, 28, 28], are MNIST's already: bool [n]; and they, less a lossy format's faint noise.
 
-    Light ink on dark, longer ink side 19 to 20 pixels, centroid within 0.55 pixels of (14, 14). The dark ground is
+    Bright ink on dark, longer ink side 19 to 20 pixels, centroid within 0.55 pixels of (14, 14). The dark ground is
     implied: at least 384 pixels outside the ink are zero. `lossy`, bool [n], says where pixels below LOSSY_FLOOR are
     ground and those below LOSSY_INK no evidence of ink.
     """
@@ -79,7 +79,8 @@ def as_mnist(pictures: np.ndarray, lossy: np.ndarray) -> tuple[np.ndarray, np.nd
     longer = np.maximum(_extent(pictures.max(axis=2) >= least), _extent(pictures.max(axis=1) >= least))
     down, across = _centroids(pictures)
     centred = (abs(down - CENTRE) <= OFF_CENTRE) & (abs(across - CENTRE) <= OFF_CENTRE)
-    return (longer >= SMALLEST_SIDE) & (longer <= BOX) & centred, pictures
+    bright = pictures.max(axis=(1, 2)) >= BRIGHT
+    return (longer >= SMALLEST_SIDE) & (longer <= BOX) & centred & bright, pictures
 
 
 def _extent(inked: np.ndarray) -> np.ndarray:
@@ -98,9 +99,9 @@ def _centroids(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return moments[:, 0] / mass, moments[:, 1] / mass
 
 
-def canonicalize(pixels: np.ndarray) -> Canonical:
-    """Picture of the digit in uint8 pixels [h, w], [h, w, 3] (either order of colours) or [h, w, 4] (alpha last)."""
-    return drawn(find_ink(Levels(opaque(pixels))))
+def read_from(plane: np.ndarray, doubt: float = 0.0) -> Canonical:
+    """Picture of the digit in grey levels, uint8 [h, w], or RGB, uint8 [h, w, 3], with this doubt."""
+    return drawn(find_ink(Levels(plane)))._replace(doubt=doubt)
 
 
 def drawn(ink: Ink) -> Canonical:
@@ -130,7 +131,7 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
         groups = np.arange(count)  # of each label
         if ink.even:
             groups[labels] = groups_of(inner)
-        kept, odd, parts = _parts(ink.within(ink.depth), labels, stats, groups)
+        kept, odd, parts = _parts(ink.within(ink.depth), labels, stats, groups, ink.uneven)
         mask = ink.mask_of(np.isin(labels, kept))
         left, top, width, height = cv2.boundingRect(mask)
     if not ink.even and runs_off(mask, (left, top, width, height)):
@@ -140,7 +141,7 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
 
 
 def _parts(
-    depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray
+    depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray, uneven: bool = False
 ) -> tuple[list[int], list[str], int]:
     """Labels of the main component and of what belongs to it, what is odd, and how many large ones there are.
 
@@ -157,7 +158,7 @@ def _parts(
     near = np.maximum(across, down) <= FARTHEST * max(width[main], height[main])
     kept = dark & near & (mass > SPECK * mass[main])
     whole = groups == groups[main]
-    if mass[main] < BROKEN * mass[whole].sum():
+    if uneven or mass[main] < BROKEN * mass[whole].sum():
         kept |= whole
     longer = np.maximum(width, height)
     large = (mass >= LARGE * mass[main]) | (kept & (longer >= EXTENDED * longer[main]))
@@ -169,7 +170,7 @@ def _parts(
         or dark[ring]  # the paper, label 0, is never dark
     ):
         odd.append("several_shapes")
-    if len(np.unique(groups)) > MANY and mass[main] < 0.5 * mass.sum():
+    if len(np.unique(groups[1:])) >= MANY and mass[main] < 0.5 * mass.sum():
         odd.append("cluttered")
     return [int(i) for i in np.flatnonzero(kept)], odd, max(int(large.sum()), 2 if ring else 1)
 

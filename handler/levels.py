@@ -85,9 +85,8 @@ def misses_strokes(sample: np.ndarray, plane: np.ndarray) -> bool:
 
 
 def ring(plane: np.ndarray) -> np.ndarray:
-    """The outermost pixels, [n] or [n, channels]."""
-    height, width = plane.shape[:2]
-    return plane.reshape(height * width, *plane.shape[2:]).take(_ring(height, width), axis=0)
+    """The outermost pixels, [n]."""
+    return plane.ravel().take(_ring(*plane.shape))
 
 
 @lru_cache(maxsize=64)

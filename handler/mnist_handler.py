@@ -61,7 +61,7 @@ class MnistHandler:
         return self.postprocess(self.inference(self.preprocess(rows)))
 
     def preprocess(self, rows: list[dict[str, Any]]) -> Batch:
-        """The batch with its images read: `pictures` are uint8 [m, 28, 28] of the m that can be."""
+        """The batch with its images read: `pictures` are uint8 [m, 28, 28] of the m images that can be."""
         marks = [self.context.get_request_header(index, PROXY_HEADER) for index in range(len(rows))]
         batch = Batch([unpack(row, mark is not None) for row, mark in zip(rows, marks, strict=True)])
         images = [image for row in batch.rows for image in row.images]

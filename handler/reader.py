@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from candidates import others
-from canonical import as_mnist, drawn
+from canonical import Canonical, as_mnist, drawn
 from decode import PictureError, decode, max_pixels_from_environment
 from digit import SIDE
 from ink import find_ink
@@ -20,16 +20,13 @@ _PLAIN = Reading()
 _NEGATIVE = Reading(("inverted",))
 
 
-def read(
-    images: Sequence[bytes], max_pixels: int | Sequence[int] | None = None
-) -> tuple[np.ndarray, list[Reading | PictureError]]:
+def read(images: Sequence[bytes], max_pixels: int | None = None) -> tuple[np.ndarray, list[Reading | PictureError]]:
     """Pictures, uint8 [m, 28, 28], of the m readable images in order; and for each image its Reading or its error.
 
     Args:
-        max_pixels: limit of an image's width times height, for all or of each; default: the environment's MAX_PIXELS.
+        max_pixels: limit of an image's width times height; default: the environment's MAX_PIXELS.
     """
     limit = max_pixels_from_environment() if max_pixels is None else max_pixels
-    limits = [limit] * len(images) if isinstance(limit, int) else limit
     outcomes: list[Reading | PictureError] = [_PLAIN] * len(images)
     pictures = np.zeros((len(images), SIDE, SIDE), np.uint8)
     lossy = np.zeros(len(images), bool)
@@ -37,7 +34,7 @@ def read(
     larger: dict[int, np.ndarray] = {}  # ... and pixels of those that cannot
     for i, data in enumerate(images):
         try:
-            pixels, lossy[i] = decode(data, limits[i])
+            pixels, lossy[i] = decode(data, limit)
         except PictureError as error:
             outcomes[i] = error.with_traceback(None)  # its frames hold it, and the pixels: until the next gc
             continue
@@ -75,20 +72,24 @@ def _canonicalized(pixels: np.ndarray, picture: np.ndarray) -> Reading | Picture
     try:
         ink = find_ink(Levels(opaque(pixels)))
         plain = drawn(ink)
-        more = others(ink, plain)
     except Exception:
         return failed("cannot canonicalize pixels of shape %s", pixels.shape)
-    picture[:] = plain.picture
+    more: list[Canonical] = []
+    try:
+        more = others(ink, plain)
+    except Exception:
+        failed("cannot read pixels of shape %s otherwise", pixels.shape)  # the plain reading serves
+    picture[:] = plain.picture  # last, since `pixels` may be this very picture
     return Reading(plain.warnings, plain.coarse, tuple(more), Origin.READ)
 
 
 def _small_grey(pixels: np.ndarray) -> np.ndarray | None:
-    """[28, 28] of pixels that are 28x28 and grey, be it in three equal channels or opaque; else None."""
+    """The pixels as [28, 28] if they are 28x28 and grey, of one channel or of three equal opaque ones; else None."""
     if pixels.shape == (SIDE, SIDE):
         return pixels
     if pixels.shape[:2] != (SIDE, SIDE):
         return None
     first = pixels[:, :, 0]
     same = (pixels[:, :, 1] == first).all() and (pixels[:, :, 2] == first).all()
-    opaque = pixels.shape[2] == 3 or (pixels[:, :, 3] == 255).all()
-    return first if same and opaque else None
+    solid = pixels.shape[2] == 3 or (pixels[:, :, 3] == 255).all()
+    return first if same and solid else None

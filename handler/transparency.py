@@ -12,7 +12,8 @@ SHEET = 0.95  # of the picture; what is opaque on more is a sheet with bits miss
 COLOURFUL = 24  # levels of a channel; what varies by more, as pale pencil on paper does, is of several colours
 GRID = 32  # cells; side of the square on which a sheet's colour is estimated ...
 STROKE_REACH = 9  # ... by the median of so many, odd, which is wider than two strokes
-FILLED = 0.6  # of the smallest rectangle around it, at any angle; strokes of a digit leave more of theirs empty
+FILLED = 0.7  # of the smallest rectangle around it, at any angle; strokes of a digit leave more of theirs empty ...
+NARROW = 0.35  # ... but for those of a one, whose rectangle's shorter side is less than this of the longer
 
 
 def opaque(pixels: np.ndarray) -> np.ndarray:
@@ -31,7 +32,8 @@ def _is_sheet(pixels: np.ndarray, shown: np.ndarray) -> bool:
     """Whether what is shown is something that was drawn on, rather than the drawing."""
     if cv2.countNonZero(shown) > SHEET * shown.size:
         return True
-    return _is_colourful(pixels, shown) and _filling(shown) > FILLED
+    inner = cv2.erode(shown, _AROUND)  # the edges of one colour are of many, where they are mixed with what is clear
+    return _is_colourful(pixels, inner) and _has_shape_of_sheet(shown)
 
 
 def _is_colourful(pixels: np.ndarray, shown: np.ndarray) -> bool:
@@ -42,10 +44,11 @@ def _is_colourful(pixels: np.ndarray, shown: np.ndarray) -> bool:
     return False
 
 
-def _filling(shown: np.ndarray) -> float:
-    """Share of the smallest rectangle around what is shown that it covers."""
+def _has_shape_of_sheet(shown: np.ndarray) -> bool:
+    """Whether what is shown fills the smallest rectangle around it, which is not narrow."""
     _, (width, height), _ = cv2.minAreaRect(cv2.findNonZero(shown))
-    return cv2.countNonZero(shown) / ((width + 1) * (height + 1))
+    filled = cv2.countNonZero(shown) > FILLED * (width + 1) * (height + 1)
+    return filled and min(width, height) > NARROW * max(width, height)
 
 
 def _on_own_ground(pixels: np.ndarray, alpha: np.ndarray, shown: np.ndarray) -> np.ndarray:

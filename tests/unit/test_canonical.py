@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canonical import BOX, as_mnist, canonicalize
+from canonical import BOX, as_mnist, read_from
+from transparency import opaque
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 DIGITS = [cv2.imread(str(SAMPLES / f"{label}.png"), cv2.IMREAD_GRAYSCALE) for label in range(10)]
@@ -27,7 +28,7 @@ def unlike(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def picture_of(pixels: np.ndarray) -> np.ndarray:
-    return canonicalize(pixels).picture
+    return read_from(pixels).picture
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,7 +71,7 @@ def test_any_pixels_give_a_picture(shape):
     rng = np.random.default_rng(seed)
     size = (height, width, channels) if channels else (height, width)
     for pixels in (rng.integers(0, 256, size), rng.integers(0, 2, size) * 255, np.full(size, seed % 256)):
-        canonical = canonicalize(pixels.astype(np.uint8))
+        canonical = read_from(opaque(pixels.astype(np.uint8)))
         assert canonical.picture.shape == (28, 28)
         assert canonical.picture.dtype == np.uint8
 
@@ -93,7 +94,7 @@ def test_a_digit_half_in_shadow(label):
     sheet = cv2.copyMakeBorder(larger(DIGITS[label], 5), 60, 60, 60, 60, cv2.BORDER_CONSTANT, value=0)
     share = sheet.astype(np.float32) / 255
     light = np.where(np.arange(sheet.shape[1]) < 110, 230.0, 165.0)[None, :]
-    canonical = canonicalize((light * (1 - 0.9 * share)).astype(np.uint8))
+    canonical = read_from((light * (1 - 0.9 * share)).astype(np.uint8))
     assert unlike(canonical.picture, DIGITS[label]) < 0.5
     assert "inverted" in canonical.warnings
 
@@ -134,12 +135,12 @@ def test_specks_are_dropped():
     ],
 )
 def test_warnings(pixels, warning):
-    assert warning in canonicalize(pixels.astype(np.uint8)).warnings
+    assert warning in read_from(pixels.astype(np.uint8)).warnings
 
 
 @pytest.mark.parametrize("label", range(10))
 def test_no_warnings_about_an_ordinary_digit(label):
-    assert canonicalize(np.pad(larger(DIGITS[label], 4), 20)).warnings == ()
+    assert read_from(np.pad(larger(DIGITS[label], 4), 20)).warnings == ()
 
 
 def test_mnists_own_are_recognized_and_their_neighbours_are_not():
@@ -157,6 +158,21 @@ def test_mnists_own_are_recognized_and_their_neighbours_are_not():
     assert BOX == 20
 
 
+def test_what_is_dim_is_made_bright():
+    for digit in DIGITS:
+        dim = digit // 64
+        assert not as_mnist(dim[None], np.array([False]))[0].any()
+        assert unlike(picture_of(digit // 16), picture_of(digit)) < 0.25
+
+
+@pytest.mark.parametrize(("dots", "cluttered"), [(11, False), (12, True)])
+def test_a_dozen_parts_are_clutter(dots, cluttered):
+    page = np.full((120, 200), 255, np.uint8)
+    for i in range(dots):
+        cv2.circle(page, (20 + i % 5 * 38, 20 + i // 5 * 38), 6, 0, -1)
+    assert ("cluttered" in read_from(page).warnings) == cluttered
+
+
 def test_a_stroke_that_pales_stays_whole():
     """A pencil that presses less on one side: the pale side is part of the digit, and as strong as the other."""
     zero = larger(DIGITS[0], 4)
@@ -171,7 +187,7 @@ def test_a_thin_line_with_gaps_stays_whole():
     broken = drawing.copy()
     broken[10:30:2] = 255
     assert unlike(picture_of(broken), picture_of(drawing)) < 0.4
-    assert "cluttered" not in canonicalize(broken).warnings
+    assert "cluttered" not in read_from(broken).warnings
 
 
 def test_pale_ink_away_from_the_digit_is_left_out():

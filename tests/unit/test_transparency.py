@@ -112,6 +112,21 @@ def test_strokes_of_any_colours_on_nothing_are_their_shape():
         assert close(seen(file_of(on_nothing(colour), "PNG")), reference)
 
 
+@pytest.mark.parametrize("width", [10, 24])
+def test_a_straight_one_of_several_colours_is_its_shape(width):
+    """It fills the rectangle around it as a sheet does, but a sheet is not so narrow."""
+    pixels = np.zeros((112, 112, 4), np.uint8)
+    pixels[..., 0] = np.linspace(0, 255, 112)[:, None]
+    pixels[16:96, 50 : 50 + width, 3] = 255
+    assert np.array_equal(opaque(pixels), pixels[..., 3])
+
+
+def test_the_soft_edges_of_one_colour_are_not_of_several():
+    """As where pixels are premultiplied: grey levels are the alpha."""
+    disc = cv2.GaussianBlur(cv2.circle(np.zeros((112, 112), np.uint8), (56, 56), 30, 255, -1), (0, 0), 1)
+    assert np.array_equal(opaque(np.dstack([disc] * 4)), disc)
+
+
 def test_a_faint_marker_is_its_shape():
     strokes = on_nothing((0, 0, 0))
     strokes.putalpha(strokes.getchannel("A").point(lambda a: a // 4))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from digit import SIDE
+from train.research.light import Light
 
 WIDTH, HEIGHT = 480, 360  # pixels
 DIGIT = (90, 260)  # pixels; side of the 28x28 picture on the paper
@@ -25,13 +26,14 @@ NOISE = (1.0, 6.0)  # grey levels; standard deviation, of each pixel and channel
 QUALITY = (60, 95)
 
 
-def photograph(picture: np.ndarray, rng: np.random.Generator) -> bytes:
-    """JPEG of the digit in `picture`, uint8 [28, 28], as dark ink on light paper."""
+def photograph(picture: np.ndarray, rng: np.random.Generator, light: Light | None = None) -> bytes:
+    """JPEG of the digit in `picture`, uint8 [28, 28], as dark ink on light paper, lit evenly or as `light` says."""
     ink = _on_paper(picture, rng)[..., None]
     paper_colour = rng.uniform(*PAPER) + rng.uniform(-TINT, TINT, 3)
     ink_colour = rng.uniform(*INK) + rng.uniform(-TINT, TINT, 3)
     paper = paper_colour + _grain(rng)[..., None]
-    photo = (paper * (1 - ink) + ink_colour * ink) * _light(rng)[..., None]
+    falls = _light(rng) if light is None else light(_falling(rng), rng)
+    photo = (paper * (1 - ink) + ink_colour * ink) * falls[..., None]
     photo = cv2.GaussianBlur(photo.astype(np.float32), (0, 0), rng.uniform(*BLUR))
     photo += rng.normal(0, rng.uniform(*NOISE), photo.shape)
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*QUALITY))]
@@ -59,14 +61,21 @@ def _grain(rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
 
 
-def _light(rng: np.random.Generator) -> np.ndarray:
-    """Share of the light at each pixel, [HEIGHT, WIDTH]: a gradient, and perhaps a shadow with a soft edge."""
-    y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+_Y, _X = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+
+
+def _falling(rng: np.random.Generator) -> np.ndarray:
+    """Share of the light at each pixel, [HEIGHT, WIDTH]: less and less in one direction."""
     direction = rng.uniform(0, 2 * np.pi)
-    along = (x * np.cos(direction) + y * np.sin(direction)) / np.sqrt(2)
-    light = 1 - rng.uniform(*LIGHT) * (along + 1) / 2
+    along = (_X * np.cos(direction) + _Y * np.sin(direction)) / np.sqrt(2)
+    return 1 - rng.uniform(*LIGHT) * (along + 1) / 2
+
+
+def _light(rng: np.random.Generator) -> np.ndarray:
+    """The same, and perhaps with a shadow that has a soft edge and runs through the whole photo."""
+    light = _falling(rng)
     if rng.random() < SHADOW:
         direction, edge = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
-        beyond = (x * np.cos(direction) + y * np.sin(direction) - edge) / rng.uniform(0.05, 0.3)
+        beyond = (_X * np.cos(direction) + _Y * np.sin(direction) - edge) / rng.uniform(0.05, 0.3)
         light *= 1 - rng.uniform(*SHADE) / (1 + np.exp(-4 * beyond))
     return light

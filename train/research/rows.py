@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from train import habits, mnist
-from train.research import lines, styles, surroundings, uploads
+from train.research import light, lines, styles, surroundings, uploads
 from train.research.corruptions import SEEN, UNSEEN
 
 N, N_HEAVY, N_QUICK = 10_000, 2_000, 60  # pictures of a row; of one whose pictures are large; with --quick
 CLOSE = 0.003  # how far a redrawn MNIST may fall behind plain MNIST
-REDRAWN, PHOTO, LINES, SHAPES, UNEVEN, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
-    "MNIST redrawn", "photo", "MNIST among lines", "MNIST in other shapes", "uneven strokes",
+REDRAWN, PHOTO, LIGHT, LINES, SHAPES, UNEVEN, SEEN_GROUP, UNSEEN_GROUP, FOREIGN, FLAGGED, WRONGLY = (
+    "MNIST redrawn", "photo", "photo in uneven light", "MNIST among lines", "MNIST in other shapes", "uneven strokes",
     "MNIST-C, families also trained with", "MNIST-C, families never seen",
     "other writers", "no digits, flagged", "MNIST, flagged wrongly",
 )  # fmt: skip
@@ -81,11 +81,14 @@ def rows_of(quick: bool) -> list[Row]:
         redrawn("coloured ink and paper", uploads.coloured, drawn="any two colours, one channel differs by 90 levels"),
         redrawn("RGBA, black strokes", uploads.strokes_on_nothing(0), drawn="4 times as large, transparent ground"),
         redrawn("RGBA, white strokes", uploads.strokes_on_nothing(255), drawn="4 times as large, transparent ground"),
+        redrawn("RGBA, pen of several colours", uploads.coloured_pen, few, drawn="4 times as large, on nothing"),
+        redrawn("dim", uploads.dim, drawn="a half to a sixteenth of the contrast, half of them inverted"),
         redrawn("RGBA, transparent corners", uploads.transparent_corners, few,
                 drawn="inverted; one pixel, rounded corners, or a sheet turned by up to 5 degrees"),
         of_test(PHOTO, "synthetic phone photo", uploads.photographed, few, must=0.98, drawn="told below"),
         of_test(PHOTO, "motion photo", uploads.motion_photos, few, must=0.98, drawn="with a film behind its end"),
         of_test(PHOTO, "straightened photo", uploads.straightened_photos, few, drawn="turned on a transparent ground"),
+        *_in_uneven_light(pictures[:few], labels[:few]),
         *_among_lines(pictures[:few], labels[:few]),
         *_among_shapes(pictures[:few], labels[:few]),
         of_test(UNEVEN, "pencil", uploads.drawn_by(styles.pencil), few, must=0.98,
@@ -100,6 +103,20 @@ def rows_of(quick: bool) -> list[Row]:
         Row(FLAGGED, "blank, one colour, noise", uploads.nothing, pictures[: min(few, 900)], must=1.0),
         Row(WRONGLY, "test set", uploads.plain, pictures[:many], must=0.012),
     ]  # fmt: skip
+
+
+def _in_uneven_light(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
+    drawn = {
+        light.hand: (0.95, "an ellipse that ends inside the photo"),
+        light.phone: (0.95, "a rectangle that ends inside the photo"),
+        light.vignette: (0.95, "a lamp or a flash"),
+        light.reflection: (0.95, "an ellipse or a rectangle with more light than falls on the paper"),
+        light.dappled: (None, "patches of light, as through leaves"),
+    }
+    return [
+        Row(LIGHT, _words(fall), uploads.photographed_in(fall), pictures, labels, must, how)
+        for fall, (must, how) in drawn.items()
+    ]
 
 
 def _among_lines(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
@@ -127,16 +144,21 @@ def _among_shapes(pictures: np.ndarray, labels: np.ndarray) -> list[Row]:
         surroundings.circled: (0.97, "a ring drawn round it, some not closed"),
         surroundings.underlined: (0.95, "a line below it"),
         surroundings.on_card: (0.95, "a card or a disc, darker or lighter than the digit and the ground"),
+        surroundings.on_desk: (
+            0.93,
+            f"a sheet turned by up to {surroundings.SHEET_TURN:g} degrees, {_share(surroundings.ON_SHEET)} of it tall",
+        ),
         surroundings.highlighted: (
             0.95,
-            f"a patch that is {surroundings.PATCH[0]:.0%} to {surroundings.PATCH[1]:.0%} darker than the paper",
+            f"a patch that is {_share(surroundings.PATCH)} darker than the paper",
         ),
         surroundings.outlined: (0.93, "the outline of its strokes alone"),
+        surroundings.printed: (0.93, "filled, its outline darker"),
     }
     return [
         Row(SHAPES, _words(draw), uploads.drawn_by(draw), pictures, labels, must, how)
         for draw, (must, how) in drawn.items()
-    ]
+    ] + [Row(SHAPES, "cut out", uploads.cut_out, pictures, labels, 0.93, "of a line of digits, with parts of others")]
 
 
 def _written_elsewhere(test: mnist.Digits, most: int) -> list[Row]:
@@ -151,6 +173,10 @@ def _written_elsewhere(test: mnist.Digits, most: int) -> list[Row]:
 
 def _to(low_high: tuple[float, float]) -> str:
     return f"{low_high[0]:g} to {low_high[1]:g}"
+
+
+def _share(low_high: tuple[float, float]) -> str:
+    return f"{low_high[0]:.0%} to {low_high[1]:.0%}"
 
 
 def _words(corruption: Callable) -> str:

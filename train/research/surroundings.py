@@ -16,7 +16,12 @@ RING_GAP = 30.0  # degrees at most, that half of the rings leave open
 PEN = (0.04, 0.1)  # of the digit's longer side; width of a ring or a line
 BELOW = (0.13, 0.25)  # of it; how far below the digit the middle of a line is drawn
 CARD = (0.1, 0.5)  # of the digit's width and height, or of its diagonal; how far a card or a disc reaches beyond it
-CONTRAST = 70  # grey levels at least; between a card and the paper, and between a card and the digit
+CONTRAST = 70  # grey levels at least; between a card or a sheet and what it lies on, and between a card and the digit
+ON_SHEET = (0.2, 0.7)  # of a sheet's height, that the digit on it is tall
+SHEET_ASPECT = (0.7, 1.4)  # of the sheet's height; its width
+SHEET_TURN = 20.0  # degrees either way
+DESK = (0.1, 0.6)  # of the sheet's sides; how much larger the image is
+FILL = (0.1, 0.6)  # of the paper's level; how much darker a printed digit is within its outline
 PATCH = (0.1, 0.45)  # of the paper's level; how much darker a highlighter makes it
 OUTLINE = (0.02, 0.05)  # of the digit's longer side; width of an outline, and a pixel
 
@@ -52,6 +57,35 @@ def on_card(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     card = _apart(ground, rng)
     ink, reach = _on(picture, tall, rng, disc=rng.random() < 0.5)
     return noisy(laid(laid(ground, card, reach), _apart(card, rng), ink), rng)
+
+
+def on_desk(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """On a sheet of paper that lies on a desk, turned with the digit on it."""
+    tall = rng.uniform(*TALL)
+    sheet = tall / rng.uniform(*ON_SHEET) * np.array([rng.uniform(*SHEET_ASPECT), 1])
+    shape = tuple(int(side) for side in (sheet * (1 + rng.uniform(*DESK, 2)))[::-1])
+    middle = (np.array(shape[::-1]) - 1) / 2
+    paper = rng.uniform(*PAPER)
+    desk = min(_apart(paper, rng), 255) if rng.random() < 0.5 else rng.uniform(0, paper - CONTRAST)
+    angle = rng.uniform(-1, 1) * SHEET_TURN
+    corners = cv2.boxPoints((middle.tolist(), sheet.tolist(), angle))
+    turned = cv2.fillPoly(np.zeros(shape, np.float32), [corners.astype(np.int32)], 1, cv2.LINE_AA)
+    room = np.maximum(sheet - 1.3 * tall, 0) / 2
+    ink = placed(picture, shape, tall, rng.uniform(-0.8, 0.8, 2) * room)
+    ink = cv2.warpAffine(ink, cv2.getRotationMatrix2D(middle.tolist(), -angle, 1), shape[::-1])
+    return noisy(laid(laid(desk, paper, turned), rng.uniform(*INK), ink), rng)
+
+
+def printed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Printed in colours: filled with one, its outline drawn with a darker one."""
+    tall = rng.uniform(*TALL)
+    ink = _placed(picture, tall, 1.5 * tall)
+    pen = max(round(tall * rng.uniform(*OUTLINE)), 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pen + 1,) * 2)
+    paper, fill = rng.uniform(*PAPER), rng.uniform(*FILL)
+    body = laid(paper, paper * (1 - fill), cv2.dilate(ink, kernel))
+    outline = np.clip(cv2.dilate(ink, kernel) - cv2.erode(ink, np.ones((3, 3), np.uint8)), 0, 1)
+    return noisy(laid(body, rng.uniform(*INK) / 2, outline), rng)
 
 
 def highlighted(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

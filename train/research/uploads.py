@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from train.research.corruptions import Corruption, corrupt
+from train.research.light import Light
+from train.research.lines import BOX, box_of
 from train.research.photo import photograph
 
 Upload = Callable[[np.ndarray, np.random.Generator], Iterator[bytes]]
@@ -18,6 +20,9 @@ FASHION = Path("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")  #
 STRAIGHTENED = 8.0  # degrees either way
 FILM_HEAD = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42"  # of an MP4 file
 FILM_SCANS, FILM_PART = 50, 1000
+CUT_OUT = (20.0, 100.0)  # pixels; height of a digit that is cut out of a line ...
+GAP = (0.1, 0.4)  # ... in digits' heights; to the one before and the one after, between boxes as wide as its own ...
+CUT_MARGIN = (0.1, 0.5)  # ... likewise; how far from the digit the cut is
 CHUNK = 500  # pictures that are corrupted at once
 
 
@@ -72,6 +77,45 @@ def strokes_on_nothing(grey: int) -> Upload:
         for picture in pictures:
             alpha = _larger(picture, 4)
             yield png(np.dstack([np.full_like(alpha, grey)] * 3 + [alpha]))
+
+    return upload
+
+
+def coloured_pen(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """RGBA: strokes whose colour changes along them on a transparent ground, enlarged 4 times."""
+    for picture in pictures:
+        alpha = _larger(picture, 4)
+        colours = rng.integers(0, 256, (*rng.integers(1, 5, 2), 3)).astype(np.uint8)
+        yield png(np.dstack([cv2.resize(colours, alpha.shape[::-1]).reshape(*alpha.shape, 3), alpha]))
+
+
+def dim(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """With a half to a sixteenth of the light, negatives among them."""
+    for picture in pictures:
+        faint = (picture * rng.uniform(1 / 16, 1 / 2)).round().astype(np.uint8)
+        yield png(faint if rng.random() < 0.5 else 255 - faint)
+
+
+def cut_out(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+    """Cut out of a line of digits, with parts of those before and after it at the edges."""
+    for picture in pictures:
+        scale = rng.uniform(*CUT_OUT) / BOX
+        first, ink, last = (_larger(one, scale) for one in (rng.choice(pictures), picture, rng.choice(pictures)))
+        (left, _, width, _), gap = box_of(picture), rng.uniform(*GAP, 2) * BOX
+        line = np.zeros((len(ink), 3 * len(ink)), np.uint8)
+        for other, middle in ((first, 14 - width - gap[0]), (ink, 14), (last, 14 + width + gap[1])):
+            at = len(ink) + round(scale * (middle - 14))
+            line[:, at : at + len(ink)] = np.maximum(line[:, at : at + len(ink)], other)
+        margin = rng.uniform(*CUT_MARGIN, 2) * BOX
+        ends = len(ink) + np.round(scale * np.array([left - margin[0], left + width + margin[1]])).astype(int)
+        yield png(255 - line[:, max(ends[0], 0) : ends[1]])
+
+
+def photographed_in(light: Light) -> Upload:
+    """Photos in this light."""
+
+    def upload(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
+        return (photograph(picture, rng, light) for picture in pictures)
 
     return upload
 
@@ -176,7 +220,7 @@ def _salt(side: int, rng: np.random.Generator) -> np.ndarray:
     return ((rng.random((side, side)) < rng.uniform(0.05, 0.3)) * 255).astype(np.uint8)
 
 
-def _larger(picture: np.ndarray, times: int) -> np.ndarray:
+def _larger(picture: np.ndarray, times: float) -> np.ndarray:
     return cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
 
 
