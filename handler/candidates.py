@@ -33,7 +33,8 @@ def others(ink: Ink, plain: Canonical) -> list[Canonical]:
         return [] if ink.even else _without_lines(ink, plain)
     may_have_lines = not ODD.isdisjoint(plain.warnings) or ink.cropped or _has_lines(ink)
     without_lines = _without_lines(ink, plain) if may_have_lines else []
-    return shapes.others(ink, plain) + without_lines + shading.others(ink)
+    is_empty = any("blank" in reading.warnings for reading in without_lines)  # uneven light is all that is left
+    return shapes.others(ink, plain) + without_lines + ([] if is_empty else shading.others(ink))
 
 
 def _without_lines(ink: Ink, plain: Canonical) -> list[Canonical]:

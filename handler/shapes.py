@@ -20,6 +20,7 @@ LOWEST = 0.25  # of the ink's height; what is lower is no digit
 PART = 0.5  # in the vote: what the main part alone, or the ink without pale strokes, costs ...
 WITHIN = 0.5  # ... the bonus of what lies on a card or within an outline ...
 UNDERLINED = 1.0  # ... and the bonus of what lies over a line, which is no part of a digit
+WHOLE = 0.4  # of the main part's mass; what stands beside it and has more may be a digit as a whole
 FLAT = 0.2  # of the height of what lies over it; a line is lower
 CARD_SIDE = 24  # pixels of the smallest level; a smaller card has no room for a digit ...
 NARROW = 0.35  # of its longer side; nor has a narrower one, such as a one in a thick pen
@@ -71,10 +72,14 @@ def _without_neighbours(ink: Ink, plain: Canonical) -> list[Canonical]:
     mass[0] = 0
     left, top, width, height = (stats[:, i] + (ink.box[i] if i < 2 else 0) for i in range(4))
     off = (left == 0) | (top == 0) | (left + width == ink.mask.shape[1]) | (top + height == ink.mask.shape[0])
-    off[0], off[int(mass.argmax())] = True, False
-    if off.sum() == 1:
+    main = int(mass.argmax())
+    off[0], off[main] = False, False
+    if not off.any():
         return []
-    return [drawn(ink.part(ink.mask_of(~off[labels])))]
+    reading = drawn(ink.part(ink.mask_of((labels > 0) & ~off[labels])))
+    if mass[off].max() > WHOLE * mass[main] and "several_shapes" not in reading.warnings:
+        return [reading._replace(warnings=(*reading.warnings, "several_shapes"))]
+    return [reading]
 
 
 def _by_parts(ink: Ink, plain: Canonical) -> list[Canonical]:
