@@ -206,7 +206,9 @@ def test_the_headers_of_an_http_2_request_are_bounded():
             command = ("--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x")
             return [(await curl(*command, *more, f"http://127.0.0.1:{port}/"))[1] for more in (four, five)]
 
-    assert asyncio.run(scenario()) == [b"200", b"000"]  # the stream is reset
+    taken, refused = asyncio.run(scenario())
+    assert taken == b"200"
+    assert refused in (b"431", b"000")  # the answer, or the reset that follows it at once
 
 
 def test_while_draining_uploads_go_on_until_load_balancers_have_left():
