@@ -1,6 +1,6 @@
 """`python -m bench.sides`: should a digit smaller than MNIST's pass as it is, or be enlarged? Fills docs/pictures.md.
 
-MNIST's test digits, reduced, their mass centred in 28x28 -> as they are and read_fromd -> share right, flagged.
+MNIST's test digits, reduced, their mass centred in 28x28 -> as they are and enlarged -> share right, flagged.
 """
 
 import sys

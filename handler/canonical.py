@@ -141,7 +141,7 @@ def _digit(ink: Ink) -> tuple[np.ndarray | None, Box, list[str], int]:
 
 
 def _parts(
-    depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray, uneven: bool = False
+    depth: np.ndarray, labels: np.ndarray, stats: np.ndarray, groups: np.ndarray, uneven: bool
 ) -> tuple[list[int], list[str], int]:
     """Labels of the main component and of what belongs to it, what is odd, and how many large ones there are.
 

@@ -7,6 +7,8 @@ strokes -> alpha; else a sheet of whatever outline. What is missing from a sheet
 import cv2
 import numpy as np
 
+from ink import SQUARE
+
 SAME = 10  # levels; alpha that varies by less says nothing
 SHEET = 0.95  # of the picture; what is opaque on more is a sheet with bits missing, not a drawing
 COLOURFUL = 24  # levels of a channel; what varies by more, as pale pencil on paper does, is of several colours
@@ -32,7 +34,7 @@ def _is_sheet(pixels: np.ndarray, shown: np.ndarray) -> bool:
     """Whether what is shown is something that was drawn on, rather than the drawing."""
     if cv2.countNonZero(shown) > SHEET * shown.size:
         return True
-    inner = cv2.erode(shown, _AROUND)  # the edges of one colour are of many, where they are mixed with what is clear
+    inner = cv2.erode(shown, SQUARE)  # the edges of one colour are of many, where they are mixed with what is clear
     return _is_colourful(pixels, inner) and _has_shape_of_sheet(shown)
 
 
@@ -53,7 +55,7 @@ def _has_shape_of_sheet(shown: np.ndarray) -> bool:
 
 def _on_own_ground(pixels: np.ndarray, alpha: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """The colours, and where they are transparent those of the sheet nearby: light that falls off goes on doing so."""
-    alpha = cv2.erode(alpha, _AROUND)  # a turned sheet's outermost pixels are mixed with what was around it
+    alpha = cv2.erode(alpha, SQUARE)  # a turned sheet's outermost pixels are mixed with what was around it
     sheet = cv2.insertChannel(alpha, pixels.copy(), 3)
     inked = cv2.cvtColor(cv2.cvtColor(sheet, cv2.COLOR_RGBA2mRGBA), cv2.COLOR_RGBA2RGB)
     ground = cv2.resize(_ground(pixels, shown), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -61,12 +63,9 @@ def _on_own_ground(pixels: np.ndarray, alpha: np.ndarray, shown: np.ndarray) -> 
     return cv2.add(inked, cv2.multiply(ground, cv2.merge([clear] * 3), scale=1 / 255))
 
 
-_AROUND = np.ones((3, 3), np.uint8)
-
-
 def _ground(pixels: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """Colour of the sheet, RGB [GRID, GRID, 3], without the strokes on it and continued beyond its outline."""
-    inside = cv2.resize(cv2.erode(shown, _AROUND), (GRID, GRID), interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(cv2.erode(shown, SQUARE), (GRID, GRID), interpolation=cv2.INTER_AREA)
     known = inside == inside.max()
     cells = cv2.cvtColor(cv2.resize(pixels, (GRID, GRID), interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
     _, nearest = cv2.distanceTransformWithLabels(

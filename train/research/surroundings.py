@@ -83,8 +83,9 @@ def printed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     pen = max(round(tall * rng.uniform(*OUTLINE)), 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pen + 1,) * 2)
     paper, fill = rng.uniform(*PAPER), rng.uniform(*FILL)
-    body = laid(paper, paper * (1 - fill), cv2.dilate(ink, kernel))
-    outline = np.clip(cv2.dilate(ink, kernel) - cv2.erode(ink, np.ones((3, 3), np.uint8)), 0, 1)
+    whole = cv2.dilate(ink, kernel)
+    body = laid(paper, paper * (1 - fill), whole)
+    outline = np.clip(whole - cv2.erode(ink, np.ones((3, 3), np.uint8)), 0, 1)
     return noisy(laid(body, rng.uniform(*INK) / 2, outline), rng)
 
 

@@ -103,8 +103,8 @@ def cut_out(pictures: np.ndarray, rng: np.random.Generator) -> Iterator[bytes]:
         first, ink, last = (_larger(one, scale) for one in (rng.choice(pictures), picture, rng.choice(pictures)))
         (left, _, width, _), gap = box_of(picture), rng.uniform(*GAP, 2) * BOX
         line = np.zeros((len(ink), 3 * len(ink)), np.uint8)
-        for other, middle in ((first, 14 - width - gap[0]), (ink, 14), (last, 14 + width + gap[1])):
-            at = len(ink) + round(scale * (middle - 14))
+        for other, middle in ((first, -width - gap[0]), (ink, 0), (last, width + gap[1])):
+            at = len(ink) + round(scale * middle)
             line[:, at : at + len(ink)] = np.maximum(line[:, at : at + len(ink)], other)
         margin = rng.uniform(*CUT_MARGIN, 2) * BOX
         ends = len(ink) + np.round(scale * np.array([left - margin[0], left + width + margin[1]])).astype(int)
